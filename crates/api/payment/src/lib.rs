@@ -1,0 +1,14 @@
+//! The contract of payments and their ledger: package `sekat.payment.v1`, generated from `proto/`, with its policy.
+
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "tonic's generated code silences lints in its own modules"
+)]
+pub mod v1 {
+    //! Messages, clients and servers of `sekat.payment.v1`. A classified field prints its class and never its value.
+
+    include!(concat!(env!("OUT_DIR"), "/sekat.payment.v1.rs"));
+}
+
+include!(concat!(env!("OUT_DIR"), "/policy.rs"));

@@ -1,0 +1,152 @@
+//! The small certificate authorities that `up` runs, and the keys and identities that they make.
+
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use ring::rand::SecureRandom;
+use rsa::pkcs8::{EncodePrivateKey, EncodePublicKey, LineEnding};
+use sekat_identity::SpiffeId;
+use sekat_identity::ca::{CertificateAuthority, write_identity};
+use sekat_identity::jws::SigningKey;
+
+use super::processes::{BANK, WORKLOADS};
+use crate::layout::Layout;
+
+/// How long an identity lives; `up` makes a new one at half of it.
+pub(crate) const IDENTITY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long the certificates of public addresses live; they are made at each start.
+const WEB_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// RSA keys with the bank: SNAP BI demands at least 2,048 bits.
+const BANK_KEY_BITS: usize = 2048;
+
+/// The domains, each with a trust domain and an authority of its own.
+const DOMAINS: [&str; 2] = ["commerce", "showcase"];
+
+fn trust_domain(domain: &str) -> String {
+    format!("{domain}.sekat.local")
+}
+
+/// The identities that people hold rather than processes.
+const PEOPLE: [(&str, &str); 1] = [("ops", "commerce")];
+
+/// Makes everything that is missing: authorities, identities, keys. What exists is kept, identities are made anew.
+pub(crate) fn prepare(layout: &Layout) -> anyhow::Result<()> {
+    for directory in ["authorities", "identities", "trust", "secrets", "stores", "traces", "logs"] {
+        private_directory(&layout.root().join(directory))?;
+    }
+    issue_identities(layout)?;
+    prepare_signing_key(layout, "account", "account-token")?;
+    prepare_signing_key(layout, "showcase", "showcase-handoff")?;
+    prepare_bank_keys(layout)?;
+    let web = authority(layout, "web", "web.sekat.local")?;
+    for name in ["showcase-edge", "commerce-edge", "notify-ingress", BANK] {
+        let issued = web.issue_web_server(&["localhost"], &[std::net::Ipv4Addr::LOCALHOST.into()], WEB_LIFE)?;
+        let secrets = layout.secrets(name);
+        private_directory(&secrets)?;
+        private_file(&secrets.join("tls.key"), issued.key_pem.as_bytes())?;
+        private_file(&secrets.join("tls.crt"), issued.chain_pem.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Gives every workload a new certificate from its domain's authority.
+pub(crate) fn issue_identities(layout: &Layout) -> anyhow::Result<()> {
+    let mut authorities = Vec::new();
+    for domain in DOMAINS {
+        authorities.push((domain, authority(layout, domain, &trust_domain(domain))?));
+    }
+    let workloads = WORKLOADS.iter().map(|workload| (workload.name, workload.domain));
+    for (name, domain) in workloads.chain(PEOPLE) {
+        let trust_domain = trust_domain(domain);
+        let id: SpiffeId = format!("spiffe://{trust_domain}/{name}").parse()?;
+        let directory = layout.identity(name);
+        private_directory(&directory)?;
+        let mut federated = Vec::new();
+        let mut own = None;
+        for (other, authority) in &authorities {
+            if *other == domain {
+                own = Some(authority);
+            // Only the two ends of the product feed know the other domain's authority.
+            } else if name == "catalog" || name == "showcase" {
+                federated.push((self::trust_domain(other), authority.bundle_pem().to_owned()));
+            }
+        }
+        let own = own.with_context(|| format!("the domain {domain} of {name} has no authority"))?;
+        let issued = own.issue(&id, IDENTITY_LIFE)?;
+        write_identity(&directory, &issued, own.bundle_pem(), &federated)
+            .with_context(|| format!("the identity of {name} cannot be written"))?;
+    }
+    Ok(())
+}
+
+fn authority(layout: &Layout, name: &str, trust_domain: &str) -> anyhow::Result<CertificateAuthority> {
+    let directory = layout.authority(name);
+    private_directory(&directory)?;
+    let (certificate, key) = (directory.join("authority.pem"), directory.join("authority.key"));
+    if certificate.exists() && key.exists() {
+        let (certificate, key) = (std::fs::read_to_string(&certificate)?, std::fs::read_to_string(&key)?);
+        return CertificateAuthority::from_pem(trust_domain, &certificate, &key).with_context(|| {
+            format!("the authority in {} cannot be used: move it away and start again", directory.display())
+        });
+    }
+    let made = CertificateAuthority::new(trust_domain)?;
+    private_file(&key, made.key_pem().as_bytes())?;
+    private_file(&certificate, made.bundle_pem().as_bytes())?;
+    Ok(made)
+}
+
+fn prepare_signing_key(layout: &Layout, owner: &str, name: &str) -> anyhow::Result<()> {
+    let secrets = layout.secrets(owner);
+    private_directory(&secrets)?;
+    let key = secrets.join(format!("{name}.key"));
+    let public = layout.trust().join(format!("{name}.pem"));
+    if key.exists() && public.exists() {
+        return Ok(());
+    }
+    let made = SigningKey::generate()?;
+    private_file(&key, made.pkcs8_pem().as_bytes())?;
+    private_file(&public, made.public_pem().as_bytes())
+}
+
+/// The keys that the connector and the bank would exchange on paper. Each side gets its private key and the other's
+/// public one.
+fn prepare_bank_keys(layout: &Layout) -> anyhow::Result<()> {
+    let (ours, theirs) = (layout.secrets("psp-connector"), layout.secrets(BANK));
+    if ours.join("client-secret").exists() && theirs.join("bank.key").exists() {
+        return Ok(());
+    }
+    private_directory(&ours)?;
+    private_directory(&theirs)?;
+    for (private, public) in [(ours.join("client.key"), theirs.join("client.pem")), (theirs.join("bank.key"), ours.join("bank.pem"))] {
+        let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, BANK_KEY_BITS)?;
+        private_file(&private, key.to_pkcs8_pem(LineEnding::LF)?.as_bytes())?;
+        private_file(&public, key.to_public_key().to_public_key_pem(LineEnding::LF)?.as_bytes())?;
+    }
+    let mut secret = [0_u8; 32];
+    ring::rand::SystemRandom::new().fill(&mut secret).ok().context("the system gives no random bytes")?;
+    let secret = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, secret);
+    private_file(&theirs.join("client-secret"), secret.as_bytes())?;
+    private_file(&ours.join("client-secret"), secret.as_bytes())
+}
+
+fn private_directory(path: &Path) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("the directory {} cannot be made", path.display()))
+}
+
+fn private_file(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        std::io::Write::write_all(&mut file, content)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().with_context(|| format!("{} cannot be written", path.display()))
+}

@@ -1,0 +1,175 @@
+//! Which processes the mesh consists of, and what each of them is told.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::ports::Ports;
+use super::supervisor::Process;
+use crate::layout::Layout;
+
+/// A workload of the mesh.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) domain: &'static str,
+    /// The program's name, beside `sekat` itself.
+    program: &'static str,
+    /// The workloads whose methods it calls; `catalog-feed` is catalog's feed port.
+    upstreams: &'static [&'static str],
+    public: bool,
+    mesh: bool,
+    store: bool,
+}
+
+/// All workloads, in the order in which they are started. They are stopped in the reverse order.
+pub(crate) const WORKLOADS: [Workload; 10] = [
+    workload("psp-connector", "commerce", "sekat-psp-connector", &[], [false, true, false]),
+    workload("account", "commerce", "sekat-account", &[], [false, true, true]),
+    workload("catalog", "commerce", "sekat-catalog", &[], [false, true, true]),
+    workload("merchant", "commerce", "sekat-merchant", &["catalog"], [false, true, true]),
+    workload("payment", "commerce", "sekat-payment", &["psp-connector"], [false, true, true]),
+    workload("order", "commerce", "sekat-order", &["account", "catalog", "payment"], [false, true, true]),
+    workload("showcase", "showcase", "sekat-showcase", &["catalog-feed"], [false, true, true]),
+    workload("notify-ingress", "commerce", "sekat-edge", &["payment"], [true, false, false]),
+    workload(
+        "commerce-edge",
+        "commerce",
+        "sekat-edge",
+        &["account", "catalog", "order", "payment", "merchant"],
+        [true, false, false],
+    ),
+    workload("showcase-edge", "showcase", "sekat-edge", &["showcase"], [true, false, false]),
+];
+
+const fn workload(
+    name: &'static str,
+    domain: &'static str,
+    program: &'static str,
+    upstreams: &'static [&'static str],
+    [public, mesh, store]: [bool; 3],
+) -> Workload {
+    Workload { name, domain, program, upstreams, public, mesh, store }
+}
+
+/// The bank simulator's name among the processes.
+pub(crate) const BANK: &str = "bank";
+
+/// The name under which the bank knows us.
+const BANK_CLIENT_ID: &str = "sekat";
+/// The company code under which the bank numbers our virtual accounts.
+const PARTNER_SERVICE_ID: &str = "88899";
+
+/// What all processes share.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) ports: Ports,
+    /// `file:DIR` or the URL of an OTLP receiver.
+    pub(crate) otlp: &'a str,
+    /// Where the programs are.
+    pub(crate) programs: PathBuf,
+    /// Further environment for every process, `NAME=VALUE`.
+    pub(crate) extra: &'a [(String, String)],
+}
+
+impl Surroundings<'_> {
+    /// The process of a workload.
+    pub(crate) fn process(&self, workload: &Workload) -> anyhow::Result<Process> {
+        let layout = self.layout;
+        let name = workload.name;
+        let mut environment = BTreeMap::new();
+        let mut set = |key: &str, value: String| environment.insert(key.to_owned(), value);
+        set("SEKAT_IDENTITY_DIR", text(layout.identity(name))?);
+        set("SEKAT_TRUST_DIR", text(layout.trust())?);
+        set("SEKAT_DATA_DIR", text(layout.store(name))?);
+        set("SEKAT_OTLP", self.otlp.to_owned());
+        set("SEKAT_PROFILE", "dev".to_owned());
+        set("SEKAT_EXIT_WITH_STDIN", "1".to_owned());
+        set("SEKAT_HEALTH_LISTEN", self.ports.address(&format!("{name} health"))?.to_string());
+        if workload.mesh {
+            set("SEKAT_MESH_LISTEN", self.ports.address(&format!("{name} mesh"))?.to_string());
+        }
+        if name == "catalog" {
+            set("SEKAT_FEED_LISTEN", self.ports.address("catalog feed")?.to_string());
+        }
+        if workload.public {
+            set("SEKAT_PUBLIC_LISTEN", self.ports.address(&format!("{name} public"))?.to_string());
+            set("SEKAT_WEB_TLS_DIR", text(layout.secrets(name))?);
+            set("SEKAT_ROLE", name.to_owned());
+        }
+        for upstream in workload.upstreams {
+            let (key, listener) = match upstream.strip_suffix("-feed") {
+                Some(owner) => (format!("{owner}_FEED"), format!("{owner} feed")),
+                None => ((*upstream).to_owned(), format!("{upstream} mesh")),
+            };
+            let key = format!("SEKAT_UPSTREAM_{}", key.to_uppercase().replace('-', "_"));
+            set(&key, self.ports.address(&listener)?.to_string());
+        }
+        match name {
+            "account" => {
+                set("SEKAT_TOKEN_KEY_FILE", text(layout.secrets(name).join("account-token.key"))?);
+            }
+            "showcase" => {
+                set("SEKAT_HANDOFF_KEY_FILE", text(layout.secrets(name).join("showcase-handoff.key"))?);
+            }
+            "psp-connector" => {
+                let secrets = layout.secrets(name);
+                set("SEKAT_PSP_BCA_URL", format!("https://{}", self.ports.address("bank")?));
+                set("SEKAT_PSP_BCA_CA", text(layout.authority("web").join("authority.pem"))?);
+                set("SEKAT_PSP_BCA_CLIENT_ID", BANK_CLIENT_ID.to_owned());
+                set("SEKAT_PSP_BCA_PARTNER_SERVICE_ID", PARTNER_SERVICE_ID.to_owned());
+                set("SEKAT_PSP_BCA_CLIENT_SECRET_FILE", text(secrets.join("client-secret"))?);
+                set("SEKAT_PSP_BCA_PRIVATE_KEY", text(secrets.join("client.key"))?);
+                set("SEKAT_PSP_BCA_BANK_PUBLIC_KEY", text(secrets.join("bank.pem"))?);
+            }
+            _ => {}
+        }
+        environment.extend(self.extra.iter().cloned());
+        if workload.store {
+            std::fs::create_dir_all(layout.store(name))?;
+        }
+        Ok(Process {
+            name,
+            program: self.programs.join(workload.program),
+            arguments: Vec::new(),
+            environment,
+            log: layout.log(name),
+        })
+    }
+
+    /// The bank simulator, which is no part of the mesh.
+    pub(crate) fn bank(&self) -> anyhow::Result<Process> {
+        let secrets = self.layout.secrets(BANK);
+        let flag = |name: &str, value: String| [format!("--{name}"), value];
+        let arguments = [
+            flag("listen", self.ports.address("bank")?.to_string()),
+            flag("control-listen", self.ports.address("bank control")?.to_string()),
+            flag("tls-cert", text(secrets.join("tls.crt"))?),
+            flag("tls-key", text(secrets.join("tls.key"))?),
+            flag("client-id", BANK_CLIENT_ID.to_owned()),
+            flag("client-secret-file", text(secrets.join("client-secret"))?),
+            flag("partner-service-id", PARTNER_SERVICE_ID.to_owned()),
+            flag("partner-public-key", text(secrets.join("client.pem"))?),
+            flag("private-key", text(secrets.join("bank.key"))?),
+            flag("notify-url", format!("https://{}", self.ports.address("notify-ingress public")?)),
+            flag("notify-ca", text(self.layout.authority("web").join("authority.pem"))?),
+            flag("journal", text(self.layout.store(BANK).join("journal.jsonl"))?),
+        ];
+        std::fs::create_dir_all(self.layout.store(BANK))?;
+        let environment = BTreeMap::from([("SEKAT_EXIT_WITH_STDIN".to_owned(), "1".to_owned())]);
+        Ok(Process {
+            name: BANK,
+            program: self.programs.join("sekat-psp-simulator"),
+            arguments: arguments.into_iter().flatten().collect(),
+            environment,
+            log: self.layout.log(BANK),
+        })
+    }
+}
+
+fn text(path: PathBuf) -> anyhow::Result<String> {
+    path.into_os_string()
+        .into_string()
+        .ok()
+        .context("the data directory's path is not UTF-8: choose another with --data")
+}

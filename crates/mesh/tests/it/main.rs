@@ -1,0 +1,12 @@
+//! The stack through its public surface: real sockets, real certificates, one process a workload.
+#![cfg(test)]
+
+mod authorize;
+mod availability;
+mod deadline;
+mod edge;
+mod harness;
+mod limits;
+mod process;
+mod record;
+mod telemetry;

@@ -1,0 +1,12 @@
+//! The model: who may say what to whom. Pure values that know no protobuf, no network and no database;
+//! adapters convert into them and may fail, these may not.
+
+mod access;
+mod api;
+mod class;
+mod diagnostic;
+
+pub use access::{Access, AccessLog, AccessLogError, Recording};
+pub use api::{Api, EndUserScope, Listener, MethodKind, MethodPolicy};
+pub use class::{ClassSet, DataClass};
+pub use diagnostic::{Diagnostic, Severity, Span};

@@ -1,0 +1,140 @@
+//! The public feed: what changed, in order, and whoever waits for it.
+
+use sekat_api_feed::v1::{
+    BatchGetFeedProductsRequest, BatchGetFeedProductsResponse, FeedChange, FeedProduct, FeedSku,
+    ListFeedProductsRequest, ListFeedProductsResponse, StockStatus as FeedStockStatus,
+};
+use sekat_api_catalog::v1::StockStatus;
+use sekat_store::{FilterDigest, Tx, Value, page_size};
+use tokio::sync::watch;
+
+use crate::batch::names_of_batch;
+use crate::error::Error;
+use crate::product::{self, Query, Stored};
+use crate::rpc::{State, timestamp};
+
+/// Changes that are read at once.
+const BATCH: i64 = 100;
+
+/// Wakes the streams after a commit.
+pub(crate) struct News(watch::Sender<u64>);
+
+impl News {
+    pub(crate) fn new() -> Self {
+        Self(watch::channel(0).0)
+    }
+
+    /// Says that something may have changed. To be called after COMMIT.
+    pub(crate) fn announce(&self) {
+        self.0.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
+
+/// Notes, in the transaction of the change, that a product changed.
+pub(crate) fn changed(tx: &mut dyn Tx, product: &str) -> Result<(), Error> {
+    tx.exec(
+        "INSERT INTO feed_changes (product, seq)
+         SELECT $1, COALESCE(MAX(seq), 0) + 1 FROM feed_changes WHERE 1 = 1
+         ON CONFLICT (product) DO UPDATE SET seq = excluded.seq",
+        &[Value::from(product)],
+    )?;
+    Ok(())
+}
+
+/// The products that exist, in the order of the request.
+pub(crate) async fn batch_get(
+    state: &State,
+    request: BatchGetFeedProductsRequest,
+) -> Result<BatchGetFeedProductsResponse, Error> {
+    let ids = names_of_batch(&request.names)?;
+    let operator = state.operator.clone();
+    let feed_products = state
+        .store
+        .read::<_, Error>(move |tx| {
+            let mut found = Vec::new();
+            for id in &ids {
+                found.extend(product::load_offered(tx, id)?.map(|product| for_feed(&product, &operator)));
+            }
+            Ok(found)
+        })
+        .await?;
+    Ok(BatchGetFeedProductsResponse { feed_products })
+}
+
+/// One page of offered products.
+pub(crate) async fn list(state: &State, request: ListFeedProductsRequest) -> Result<ListFeedProductsResponse, Error> {
+    let filter = FilterDigest::new("ListFeedProducts", &[request.category.as_bytes()]);
+    let query = Query { words: Vec::new(), category: request.category };
+    let size = page_size(request.page_size, 50, 200)?;
+    let (products, next_page_token) = product::page(state, filter, query, &request.page_token, size).await?;
+    let feed_products = products.iter().map(|product| for_feed(product, &state.operator)).collect();
+    Ok(ListFeedProductsResponse { feed_products, next_page_token })
+}
+
+/// The number of the newest change.
+pub(crate) async fn newest(state: &State) -> Result<i64, Error> {
+    state
+        .store
+        .read::<_, Error>(|tx| Ok(tx.one("SELECT COALESCE(MAX(seq), 0) FROM feed_changes", &[])?.int(0)?))
+        .await
+}
+
+/// The changes after a number, oldest first, and the number of the last of them.
+pub(crate) async fn after(state: &State, seq: i64) -> Result<Vec<(i64, FeedChange)>, Error> {
+    let operator = state.operator.clone();
+    state
+        .store
+        .read::<_, Error>(move |tx| {
+            let rows = tx.rows(
+                "SELECT seq, product FROM feed_changes WHERE seq > $1 ORDER BY seq LIMIT $2",
+                &[seq.into(), BATCH.into()],
+            )?;
+            let mut changes = Vec::new();
+            for row in &rows {
+                let (seq, id) = (row.int(0)?, row.text(1)?);
+                let feed_product = product::load_offered(tx, id)?.map(|product| for_feed(&product, &operator));
+                let change = FeedChange {
+                    resume_token: seq.to_string(),
+                    name: format!("products/{id}"),
+                    deleted: feed_product.is_none(),
+                    feed_product,
+                };
+                changes.push((seq, change));
+            }
+            Ok(changes)
+        })
+        .await
+}
+
+fn for_feed(product: &Stored, operator: &str) -> FeedProduct {
+    let skus = product.skus.iter().map(|sku| FeedSku {
+        name: product.sku_name(sku),
+        label: sku.label(),
+        unit: sku.unit.clone(),
+        price: Some(sku.price.into()),
+        stock_status: bucket(sku.stock_status()).into(),
+    });
+    FeedProduct {
+        name: product.name(),
+        title: product.title.clone(),
+        category: product.category.clone(),
+        image_uri: product.image_uri.clone(),
+        seller_display_name: product.seller_display_name.clone(),
+        operator_display_name: operator.to_owned(),
+        skus: skus.collect(),
+        update_time: Some(timestamp(product.update_ms)),
+    }
+}
+
+const fn bucket(status: StockStatus) -> FeedStockStatus {
+    match status {
+        StockStatus::Unspecified => FeedStockStatus::Unspecified,
+        StockStatus::InStock => FeedStockStatus::InStock,
+        StockStatus::Low => FeedStockStatus::Low,
+        StockStatus::Out => FeedStockStatus::Out,
+    }
+}

@@ -1,0 +1,252 @@
+//! Holds on stock: all lines or none, committed or given back exactly once, lapsing by themselves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sekat_api_catalog::v1::{
+    CommitReservationRequest, CreateReservationRequest, ReleaseReservationRequest, Reservation, ReservationLine,
+    ReservationState,
+};
+use sekat_mesh::Permit;
+use sekat_store::{RequestKey, Tx, Value, now_ms};
+
+use crate::error::Error;
+use crate::feed;
+use crate::names::{self, SkuName};
+use crate::quote::{MAX_LINES, MAX_QUANTITY};
+use crate::rpc::{State, encoded, timestamp};
+
+/// The longest hold: a week of waiting for a payment.
+const MAX_TTL_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// How often lapsed holds are looked for; they are given back within twice this.
+const LAPSE_INTERVAL: Duration = Duration::from_millis(250);
+/// Holds that one transaction gives back.
+const LAPSE_BATCH: i64 = 100;
+
+/// Holds all lines or none. The same reservation again is answered with what became of it, if it still holds.
+pub(crate) async fn create(
+    state: &State,
+    permit: &Permit,
+    request: CreateReservationRequest,
+) -> Result<Reservation, Error> {
+    let body = encoded(&request);
+    let lines = checked_lines(&request)?;
+    let ttl_ms = ttl_ms(&request)?;
+    let id = request.reservation_id;
+    let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
+    let reservation = state.store.write_once(key, move |tx| hold(tx, &id, &lines, ttl_ms)).await?;
+    state.feed.announce();
+    Ok(reservation)
+}
+
+fn checked_lines(request: &CreateReservationRequest) -> Result<Vec<(SkuName, i64)>, Error> {
+    let is_id = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let id = &request.reservation_id;
+    let mut violations = Vec::new();
+    if !(4..=63).contains(&id.len()) || !id.bytes().all(is_id) {
+        violations.push(("reservation_id".to_owned(), "must be 4 to 63 of a-z, 0-9 and '-'"));
+    }
+    if request.lines.is_empty() || request.lines.len() > MAX_LINES {
+        violations.push(("lines".to_owned(), "must hold 1 to 50 lines"));
+    }
+    for (index, line) in request.lines.iter().enumerate() {
+        if !(1..=MAX_QUANTITY).contains(&line.quantity) {
+            violations.push((format!("lines[{index}].quantity"), "must be 1 to 999"));
+        }
+    }
+    if !violations.is_empty() {
+        return Err(Error::Invalid(violations));
+    }
+    request.lines.iter().map(|line| Ok((SkuName::parse(&line.sku)?, i64::from(line.quantity)))).collect()
+}
+
+fn ttl_ms(request: &CreateReservationRequest) -> Result<i64, Error> {
+    let ttl = request.ttl.unwrap_or_default();
+    let ms = ttl.seconds.saturating_mul(1000).saturating_add(i64::from(ttl.nanos) / 1_000_000);
+    if (1000..=MAX_TTL_MS).contains(&ms) {
+        Ok(ms)
+    } else {
+        Err(Error::Invalid(vec![("ttl".to_owned(), "must be 1 second to 7 days")]))
+    }
+}
+
+fn hold(tx: &mut dyn Tx, id: &str, lines: &[(SkuName, i64)], ttl_ms: i64) -> Result<Reservation, Error> {
+    if let Some(existing) = load(tx, id)? {
+        return match existing.state() {
+            ReservationState::Held if same_lines(&existing, lines) => Ok(existing),
+            ReservationState::Held => Err(Error::ReservationDiffers),
+            ReservationState::Committed => Err(Error::ReservationCommitted),
+            _ => Err(Error::ReservationGone),
+        };
+    }
+    // Several lines of one sku count together, and skus are taken in one order, so that no two holds wait for each
+    // other on an engine with row locks.
+    let mut wanted: BTreeMap<&SkuName, i64> = BTreeMap::new();
+    for (sku, quantity) in lines {
+        let sum = wanted.entry(sku).or_default();
+        *sum = sum.saturating_add(*quantity);
+    }
+    for (sku, quantity) in wanted {
+        let changed = tx.exec(
+            "UPDATE skus SET reserved = reserved + $3
+             WHERE product = $1 AND code = $2 AND deleted = 0 AND on_hand - reserved >= $3",
+            &[Value::from(&sku.product), Value::from(&sku.code), quantity.into()],
+        )?;
+        if changed == 0 {
+            return Err(Error::OutOfStock);
+        }
+        feed::changed(tx, &sku.product)?;
+    }
+    let held = i64::from(i32::from(ReservationState::Held));
+    tx.exec(
+        "INSERT INTO reservations (id, state, expire_ms) VALUES ($1, $2, $3)",
+        &[Value::from(id), held.into(), now_ms().saturating_add(ttl_ms).into()],
+    )?;
+    for (index, (sku, quantity)) in (0_i64..).zip(lines) {
+        tx.exec(
+            "INSERT INTO reservation_lines (reservation, line, product, code, quantity) VALUES ($1, $2, $3, $4, $5)",
+            &[Value::from(id), index.into(), Value::from(&sku.product), Value::from(&sku.code), (*quantity).into()],
+        )?;
+    }
+    load(tx, id)?.ok_or(Error::NotFound("reservation"))
+}
+
+fn same_lines(existing: &Reservation, lines: &[(SkuName, i64)]) -> bool {
+    existing.lines.len() == lines.len()
+        && existing
+            .lines
+            .iter()
+            .zip(lines)
+            .all(|(held, (sku, quantity))| held.sku == sku.to_string() && i64::from(held.quantity) == *quantity)
+}
+
+/// Turns a hold into a sale. A committed one stays committed.
+pub(crate) async fn commit(
+    state: &State,
+    permit: &Permit,
+    request: CommitReservationRequest,
+) -> Result<Reservation, Error> {
+    let body = encoded(&request);
+    let id = names::id(&request.name, "reservations", "reservation")?.to_owned();
+    let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
+    let reservation = state
+        .store
+        .write_once(key, move |tx| {
+            let existing = load(tx, &id)?.ok_or(Error::NotFound("reservation"))?;
+            match existing.state() {
+                ReservationState::Held => finish(tx, &id, &existing, ReservationState::Committed),
+                ReservationState::Committed => Ok(existing),
+                _ => Err(Error::ReservationGone),
+            }
+        })
+        .await?;
+    state.feed.announce();
+    Ok(reservation)
+}
+
+/// Gives a hold back. An unknown name gets a tombstone, so that a hold that was asked for earlier and arrives later
+/// is refused.
+pub(crate) async fn release(
+    state: &State,
+    permit: &Permit,
+    request: ReleaseReservationRequest,
+) -> Result<Reservation, Error> {
+    let body = encoded(&request);
+    let id = names::id(&request.name, "reservations", "reservation")?.to_owned();
+    let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
+    let reservation = state
+        .store
+        .write_once(key, move |tx| {
+            let Some(existing) = load(tx, &id)? else {
+                let released = i64::from(i32::from(ReservationState::Released));
+                tx.exec(
+                    "INSERT INTO reservations (id, state, expire_ms) VALUES ($1, $2, $3)",
+                    &[Value::from(&id), released.into(), now_ms().into()],
+                )?;
+                return load(tx, &id)?.ok_or(Error::NotFound("reservation"));
+            };
+            match existing.state() {
+                ReservationState::Held => finish(tx, &id, &existing, ReservationState::Released),
+                ReservationState::Committed => Err(Error::ReservationCommitted),
+                _ => Ok(existing),
+            }
+        })
+        .await?;
+    state.feed.announce();
+    Ok(reservation)
+}
+
+fn finish(tx: &mut dyn Tx, id: &str, held: &Reservation, to: ReservationState) -> Result<Reservation, Error> {
+    for line in &held.lines {
+        let sku = SkuName::parse(&line.sku)?;
+        let sold = if to == ReservationState::Committed { i64::from(line.quantity) } else { 0 };
+        tx.exec(
+            "UPDATE skus SET reserved = reserved - $3, on_hand = on_hand - $4 WHERE product = $1 AND code = $2",
+            &[Value::from(&sku.product), Value::from(&sku.code), i64::from(line.quantity).into(), sold.into()],
+        )?;
+        feed::changed(tx, &sku.product)?;
+    }
+    tx.exec(
+        "UPDATE reservations SET state = $2 WHERE id = $1",
+        &[Value::from(id), i64::from(i32::from(to)).into()],
+    )?;
+    load(tx, id)?.ok_or(Error::NotFound("reservation"))
+}
+
+fn load(tx: &mut dyn Tx, id: &str) -> Result<Option<Reservation>, Error> {
+    let Some(row) = tx.optional("SELECT state, expire_ms FROM reservations WHERE id = $1", &[Value::from(id)])? else {
+        return Ok(None);
+    };
+    let lines = tx.rows(
+        "SELECT product, code, quantity FROM reservation_lines WHERE reservation = $1 ORDER BY line LIMIT 50",
+        &[Value::from(id)],
+    )?;
+    let lines = lines.iter().map(|line| {
+        let sku = SkuName { product: line.text(0)?.to_owned(), code: line.text(1)?.to_owned() };
+        let quantity = i32::try_from(line.int(2)?).map_err(|_| Error::Damaged("a quantity"))?;
+        Ok(ReservationLine { sku: sku.to_string(), quantity })
+    });
+    Ok(Some(Reservation {
+        name: format!("reservations/{id}"),
+        state: i32::try_from(row.int(0)?).map_err(|_| Error::Damaged("a state"))?,
+        lines: lines.collect::<Result<_, Error>>()?,
+        expire_time: Some(timestamp(row.int(1)?)),
+    }))
+}
+
+/// Gives back what nobody committed in time. Never returns.
+pub(crate) async fn lapse(state: Arc<State>) {
+    let mut interval = tokio::time::interval(LAPSE_INTERVAL);
+    loop {
+        interval.tick().await;
+        let due = state.store.read::<_, Error>(|tx| due_ids(tx).map(|ids| !ids.is_empty())).await;
+        if !due.unwrap_or(false) {
+            continue;
+        }
+        let lapsed = state
+            .store
+            .write::<_, Error>(None, |tx| {
+                for id in due_ids(tx)? {
+                    if let Some(held) = load(tx, &id)? {
+                        finish(tx, &id, &held, ReservationState::Lapsed)?;
+                    }
+                }
+                Ok(())
+            })
+            .await;
+        match lapsed {
+            Ok(()) => state.feed.announce(),
+            Err(error) => tracing::error!(error = %error, "lapsed reservations could not be given back; trying again"),
+        }
+    }
+}
+
+fn due_ids(tx: &mut dyn Tx) -> Result<Vec<String>, Error> {
+    let held = i64::from(i32::from(ReservationState::Held));
+    let rows = tx.rows(
+        "SELECT id FROM reservations WHERE state = $1 AND expire_ms <= $2 ORDER BY expire_ms LIMIT $3",
+        &[held.into(), now_ms().into(), LAPSE_BATCH.into()],
+    )?;
+    rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
+}

@@ -1,0 +1,3 @@
+//! Placeholder, replaced before the first commit.
+
+fn main() {}

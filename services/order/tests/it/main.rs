@@ -1,0 +1,10 @@
+//! The order service over the mesh, with peers that keep the contracts and fail as they are told.
+
+mod carts;
+mod checkout;
+mod endings;
+mod faults;
+mod handoffs;
+mod peers;
+mod reading;
+mod world;

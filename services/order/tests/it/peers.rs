@@ -1,0 +1,121 @@
+//! Catalog, payment and account as the contracts promise them, in memory, as workloads of the mesh. Each can be told
+//! to lose a request or a reply, to refuse, or to hang, so that the order service meets every outcome of every step.
+
+mod account;
+mod catalog;
+mod payment;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+
+use prost::Message;
+use sekat_mesh::refusal::refuse;
+use tokio::sync::Notify;
+use tonic::{Code, Response, Status};
+
+pub use account::Account;
+pub use catalog::{Catalog, Hold};
+pub use payment::{Funds, Payment};
+
+/// What a peer does with its next call of a method.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// It does not arrive.
+    LoseRequest,
+    /// It is done, and the reply does not arrive.
+    LoseReply,
+    /// It arrives and never returns; nothing is done.
+    HangBefore,
+    /// It is done and never returns.
+    HangAfter,
+    /// It is refused for good.
+    Refuse(&'static str),
+}
+
+/// What peers are told, and what they have seen.
+#[derive(Default)]
+pub struct Script {
+    faults: Mutex<HashMap<&'static str, VecDeque<Fault>>>,
+    calls: Mutex<HashMap<&'static str, usize>>,
+    bodies: Mutex<HashMap<String, Vec<u8>>>,
+    violations: Mutex<Vec<String>>,
+    hung: Notify,
+}
+
+impl Script {
+    /// Has the next `times` calls of a method fail.
+    pub fn fail(&self, method: &'static str, fault: Fault, times: usize) {
+        lock(&self.faults).entry(method).or_default().extend(std::iter::repeat_n(fault, times));
+    }
+
+    /// Forgets all faults that were not met.
+    pub fn heal(&self) {
+        lock(&self.faults).clear();
+    }
+
+    /// Ready when a call hangs.
+    pub async fn hangs(&self) {
+        self.hung.notified().await;
+    }
+
+    /// How often a method was called.
+    pub fn calls(&self, method: &'static str) -> usize {
+        lock(&self.calls).get(method).copied().unwrap_or_default()
+    }
+
+    /// What callers did that no caller may do.
+    pub fn violations(&self) -> Vec<String> {
+        lock(&self.violations).clone()
+    }
+
+    /// Serves a read.
+    async fn read<R>(
+        &self,
+        method: &'static str,
+        effect: impl FnOnce() -> Result<R, Status>,
+    ) -> Result<Response<R>, Status> {
+        *lock(&self.calls).entry(method).or_default() += 1;
+        let fault = lock(&self.faults).get_mut(method).and_then(VecDeque::pop_front);
+        match fault {
+            None => effect().map(Response::new),
+            Some(Fault::Refuse(reason)) => Err(refuse(Code::FailedPrecondition, reason, "as told")),
+            Some(Fault::LoseRequest) => Err(lost()),
+            Some(Fault::LoseReply) => effect().and(Err(lost())),
+            Some(Fault::HangBefore) => self.hang().await,
+            Some(Fault::HangAfter) => {
+                let _ = effect();
+                self.hang().await
+            }
+        }
+    }
+
+    /// Serves a write: the same request id must always come with the same body.
+    async fn write<R>(
+        &self,
+        method: &'static str,
+        request_id: &str,
+        request: &impl Message,
+        effect: impl FnOnce() -> Result<R, Status>,
+    ) -> Result<Response<R>, Status> {
+        let body = request.encode_to_vec();
+        let first = lock(&self.bodies).entry(format!("{method} {request_id}")).or_insert_with(|| body.clone()).clone();
+        if first != body || request_id.len() != 36 {
+            lock(&self.violations).push(format!("{method}: one request id, two bodies"));
+            return Err(refuse(Code::AlreadyExists, "REQUEST_ID_REUSED", "another body"));
+        }
+        self.read(method, effect).await
+    }
+
+    async fn hang<R>(&self) -> Result<R, Status> {
+        self.hung.notify_one();
+        std::future::pending().await
+    }
+}
+
+fn lost() -> Status {
+    refuse(Code::Unavailable, "AS_TOLD", "lost on the way")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
+}

@@ -1,0 +1,151 @@
+//! What can go wrong in the payment service, and the one function that says it to a client.
+
+use std::time::Duration;
+
+use sekat_mesh::refusal::{invalid, refuse, retry_after};
+use sekat_store::{ErrorKind, StoreError};
+use tonic::{Code, Status};
+
+use crate::{intent, ledger};
+
+/// After which time a caller may ask again for what waits for a provider: its answers take about a second.
+const PROVIDER_RETRY: Duration = Duration::from_secs(1);
+
+/// After which time a caller may ask again when the store is busy: a group of transactions takes milliseconds.
+const STORE_RETRY: Duration = Duration::from_millis(50);
+
+/// A field that is not as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The path of the field.
+    pub field: &'static str,
+    /// What it must be; never what it is.
+    pub expected: &'static str,
+}
+
+/// Everything that can go wrong. No text holds a classified value.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Fields of the request are malformed.
+    #[error("the request is malformed")]
+    Invalid(Vec<Violation>),
+    /// There is no such payment, or it is somebody else's.
+    #[error("there is no such payment")]
+    NotFound,
+    /// There is no such account in the ledger.
+    #[error("there is no such ledger account")]
+    AccountNotFound,
+    /// The payment's state refuses the command.
+    #[error("the payment does not allow this")]
+    Refused(#[source] intent::Refusal),
+    /// The name belongs to another payment.
+    #[error("a payment of this name was opened with other content; choose another name")]
+    NameTaken,
+    /// No way to pay takes the amount.
+    #[error("no way to pay takes this amount; virtual accounts take {0}")]
+    AmountNotPayable(String),
+    /// The provider has not proved yet that no money can come.
+    #[error("the provider has not confirmed yet that the payment is closed; ask again")]
+    CancelPending,
+    /// The notification is not the provider's.
+    #[error("the signature of the notification is wrong or too old")]
+    NotificationForged(#[source] Box<Status>),
+    /// The notification cannot be read.
+    #[error("the notification is signed and cannot be read")]
+    NotificationMalformed(#[source] Box<Status>),
+    /// The connector did not answer.
+    #[error("the payment connector did not answer; ask again")]
+    ConnectorUnavailable(#[source] Box<Status>),
+    /// The connector's answer breaks its contract.
+    #[error("the payment connector's answer lacks {0}")]
+    ConnectorAnswer(&'static str),
+    /// The token was not made by this service's events.
+    #[error("the resume token is not one of this stream; start with an empty one")]
+    ResumeTokenUnknown,
+    /// The ledger refused a booking of ours.
+    #[error("the ledger refused a booking")]
+    Ledger(#[source] ledger::Refusal),
+    /// The accounts are not the sums of the transfers.
+    #[error("the ledger does not add up: {0}; stop the service and restore a backup")]
+    LedgerBroken(String),
+    /// A row does not hold what the code wrote.
+    #[error("a stored {0} cannot be read; the schema and the code disagree")]
+    Stored(&'static str),
+    /// The store failed.
+    #[error("the payment store failed")]
+    Store(#[from] StoreError),
+}
+
+impl From<intent::Refusal> for Error {
+    fn from(refusal: intent::Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<ledger::Refusal> for Error {
+    fn from(refusal: ledger::Refusal) -> Self {
+        Self::Ledger(refusal)
+    }
+}
+
+/// What a client is told. What is internal is logged here and leaves as INTERNAL without a text of its own.
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Invalid(violations) => {
+                invalid("INVALID_ARGUMENT", violations.into_iter().map(|found| (found.field, found.expected)))
+            }
+            Error::NotFound => refuse(Code::NotFound, "PAYMENT_INTENT_NOT_FOUND", message),
+            Error::AccountNotFound => refuse(Code::NotFound, "LEDGER_ACCOUNT_NOT_FOUND", message),
+            Error::Refused(refusal) => refuse(Code::FailedPrecondition, reason(refusal), refusal.to_string()),
+            Error::NameTaken => refuse(Code::AlreadyExists, "PAYMENT_INTENT_EXISTS", message),
+            Error::AmountNotPayable(_) => refuse(Code::FailedPrecondition, "AMOUNT_NOT_PAYABLE", message),
+            Error::CancelPending => retry_after(Code::Unavailable, "PAYMENT_CANCEL_PENDING", message, PROVIDER_RETRY),
+            Error::NotificationForged(_) => refuse(Code::Unauthenticated, "NOTIFICATION_FORGED", message),
+            Error::NotificationMalformed(_) => refuse(Code::InvalidArgument, "NOTIFICATION_MALFORMED", message),
+            Error::ConnectorUnavailable(_) => {
+                retry_after(Code::Unavailable, "CONNECTOR_UNAVAILABLE", message, PROVIDER_RETRY)
+            }
+            Error::ResumeTokenUnknown => refuse(Code::InvalidArgument, "RESUME_TOKEN_UNKNOWN", message),
+            Error::Store(error) => store_status(&error),
+            Error::ConnectorAnswer(_) | Error::Ledger(_) | Error::LedgerBroken(_) | Error::Stored(_) => {
+                internal(&error)
+            }
+        }
+    }
+}
+
+/// The reason of a refusal, which programs match: order goes on to PAID at `PAYMENT_ALREADY_AUTHORIZED`.
+const fn reason(refusal: intent::Refusal) -> &'static str {
+    match refusal {
+        intent::Refusal::NotAuthorized => "PAYMENT_NOT_AUTHORIZED",
+        intent::Refusal::AlreadyAuthorized => "PAYMENT_ALREADY_AUTHORIZED",
+        intent::Refusal::AlreadyCaptured => "PAYMENT_ALREADY_CAPTURED",
+        intent::Refusal::Canceled => "PAYMENT_CANCELED",
+        intent::Refusal::Lapsed => "PAYMENT_EXPIRED",
+        intent::Refusal::Failed => "PAYMENT_FAILED",
+        intent::Refusal::OtherMethod => "PAYMENT_METHOD_ALREADY_CHOSEN",
+    }
+}
+
+fn store_status(error: &StoreError) -> Status {
+    let message = error.to_string();
+    match error.kind() {
+        ErrorKind::InvalidArgument => refuse(Code::InvalidArgument, "INVALID_ARGUMENT", message),
+        ErrorKind::RequestIdReused => refuse(Code::AlreadyExists, "REQUEST_ID_REUSED", message),
+        ErrorKind::Overloaded => {
+            retry_after(Code::ResourceExhausted, "STORE_OVERLOADED", "the payment store is busy", STORE_RETRY)
+        }
+        ErrorKind::Expired => refuse(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed in the queue"),
+        ErrorKind::Unavailable => {
+            refuse(Code::Unavailable, "STORE_UNAVAILABLE", "the payment store has stopped; send the request again")
+        }
+        ErrorKind::Internal => internal(error),
+    }
+}
+
+fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
+    tracing::error!(error, "a request met a fault of this service");
+    refuse(Code::Internal, "INTERNAL", "a fault of the payment service; its log has the cause under this trace id")
+}
