@@ -168,9 +168,10 @@ impl<'a> App<'a> {
             .await
             .map_err(|status| refused("listing showcases", &status))?
             .into_inner();
-        let first = list.showcases.first().context(
-            "the mesh has no showcase: start it without --no-seed so that it gets some",
-        )?;
+        let first = list
+            .showcases
+            .first()
+            .context("the mesh has no showcase: start it without --no-seed so that it gets some")?;
         let page = showcases
             .get_showcase(viewer.request(showcase::GetShowcaseRequest { name: first.name.clone() })?)
             .await
@@ -183,12 +184,14 @@ impl<'a> App<'a> {
         }
         let mut details = Vec::new();
         for pin in &offered {
-            details.push(format!("{}, {}, sold by {}", pin.title, rupiah(pin.price.as_ref())?, pin.seller_display_name));
+            details.push(format!(
+                "{}, {}, sold by {}",
+                pin.title,
+                rupiah(pin.price.as_ref())?,
+                pin.seller_display_name
+            ));
         }
-        let items = offered
-            .iter()
-            .map(|pin| showcase::HandoffItem { pin: pin.name.clone(), quantity: 1 })
-            .collect();
+        let items = offered.iter().map(|pin| showcase::HandoffItem { pin: pin.name.clone(), quantity: 1 }).collect();
         self.tell("showcase", "ShowcaseService/GetShowcase", format!("opened “{}”", page.display_name), details);
         let handoff = HandoffServiceClient::new(self.showcase.clone())
             .create_handoff(viewer.request(showcase::CreateHandoffRequest { items, request_id: request_id() })?)
@@ -269,7 +272,8 @@ impl<'a> App<'a> {
 
     async fn pay(&mut self, placed: &order::Order, number: &str) -> anyhow::Result<()> {
         bank::pay(&self.running.bank_control, number).await?;
-        let outcome = format!("transferred {} at the bank, which notifies notify-ingress", rupiah(placed.total.as_ref())?);
+        let outcome =
+            format!("transferred {} at the bank, which notifies notify-ingress", rupiah(placed.total.as_ref())?);
         self.tell("bank", "", outcome, Vec::new());
         Ok(())
     }
@@ -303,8 +307,7 @@ impl<'a> App<'a> {
 
 /// The ledger's lines of a payment, read by `ops` inside the mesh.
 async fn ledger(running: &Running, payment_intent: &str) -> anyhow::Result<Vec<LedgerLine>> {
-    let channel =
-        mesh_channel(&running.payment, &running.ops_identity, sekat_api_payment::API.server_id).await?;
+    let channel = mesh_channel(&running.payment, &running.ops_identity, sekat_api_payment::API.server_id).await?;
     let request =
         payment::ListLedgerTransfersRequest { payment_intent: payment_intent.to_owned(), ..Default::default() };
     let transfers = LedgerServiceClient::new(channel)

@@ -94,10 +94,7 @@ impl Running {
     pub(crate) fn read(layout: &Layout) -> anyhow::Result<Self> {
         let path = layout.running();
         let text = std::fs::read(&path).with_context(|| {
-            format!(
-                "no mesh is up in {}: start one with `sekat up --data {0}`",
-                layout.root().display()
-            )
+            format!("no mesh is up in {}: start one with `sekat up --data {0}`", layout.root().display())
         })?;
         serde_json::from_slice(&text).with_context(|| {
             format!("{} was not written by this version of sekat: start the mesh again", path.display())

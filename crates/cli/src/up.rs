@@ -75,6 +75,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let started = Instant::now();
     // From the first moment, so that a Ctrl-C during the start drains too.
     let mut stop = Stop::listen()?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let layout = Layout::new(&args.data.data)?;
     std::fs::create_dir_all(layout.root())
         .with_context(|| format!("the data directory {} cannot be made", layout.root().display()))?;
@@ -91,7 +92,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let outcome = match outcome {
         Ok(Exit::Holds) if !args.once => {
             tokio::select! {
-                () = mesh.keep_current(&args) => {}
+                () = mesh.keep_current(&args, &mut hang_up) => {}
                 () = stop.requested() => {}
             }
             Ok(Exit::Holds)
@@ -107,7 +108,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     outcome
 }
 
-async fn serve(args: &Args, layout: &Layout, ports: Ports, mesh: &mut Mesh<'_>, started: Instant) -> anyhow::Result<Exit> {
+async fn serve(
+    args: &Args,
+    layout: &Layout,
+    ports: Ports,
+    mesh: &mut Mesh<'_>,
+    started: Instant,
+) -> anyhow::Result<Exit> {
     let otlp = if args.jaeger {
         mesh.processes.push(jaeger::start(&args.jaeger_binary, layout, ports, mesh.restarts.clone())?);
         format!("http://{}", ports.address("jaeger otlp")?)
@@ -147,9 +154,7 @@ fn lock(layout: &Layout) -> anyhow::Result<File> {
             "another `sekat up` runs in {}: stop it, or choose another data directory with --data",
             layout.root().display()
         ),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
-        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{} cannot be locked", path.display())),
     }
 }
 
@@ -221,8 +226,9 @@ impl<'a> Mesh<'a> {
         })
     }
 
-    /// Renews identities at half of their life and keeps the process ids in the ready file current. Never returns.
-    async fn keep_current(&self, args: &Args) {
+    /// Renews identities at half of their life, rolls the authorities on SIGHUP and keeps the process ids in the ready
+    /// file current. Never returns.
+    async fn keep_current(&self, args: &Args, hang_up: &mut tokio::signal::unix::Signal) {
         let mut restarts = self.restarts.subscribe();
         let half = authority::IDENTITY_LIFE / 2;
         let mut renewal = tokio::time::interval_at(tokio::time::Instant::now() + half, half);
@@ -231,6 +237,13 @@ impl<'a> Mesh<'a> {
                 _ = renewal.tick() => {
                     if let Err(error) = authority::issue_identities(self.layout) {
                         eprintln!("identities could not be renewed: {error:#}");
+                    }
+                }
+                _ = hang_up.recv() => {
+                    eprintln!("rolling all authorities and identities");
+                    match authority::roll(self.layout).await {
+                        Ok(()) => eprintln!("rolled: what the old authorities signed is refused"),
+                        Err(error) => eprintln!("the authorities could not be rolled: {error:#}"),
                     }
                 }
                 _ = restarts.changed() => {
@@ -289,6 +302,7 @@ fn tell(running: &Running, layout: &Layout, format: Format) -> anyhow::Result<()
     eprintln!("  logs       {root}/logs");
     eprintln!();
     eprintln!("  try        {bold}sekat buy --data {root}{bold:#}   one purchase, step by step");
+    eprintln!("  roll       kill -HUP {}   new authorities and identities, without a failed call", running.pid);
     eprintln!("  stop       Ctrl-C");
     Ok(())
 }

@@ -28,7 +28,7 @@ async fn build(config: Config, mesh: Mesh) -> Result<Server, BoxError> {
         if !breaks {
             std::future::pending::<()>().await;
         }
-        BoxError::from(std::io::Error::other(Broken))
+        BoxError::from(Broken(std::io::Error::other("the disk is full")))
     };
     Ok(mesh.server().task("ticking", ticking).fatal(fatal))
 }
@@ -36,7 +36,7 @@ async fn build(config: Config, mesh: Mesh) -> Result<Server, BoxError> {
 /// Stands for a store that can no longer commit.
 #[derive(Debug, thiserror::Error)]
 #[error("the example broke, as it was told to")]
-struct Broken;
+struct Broken(#[source] std::io::Error);
 
 fn main() -> ExitCode {
     sekat_mesh::run("smallest", read, build)

@@ -70,7 +70,8 @@ impl Table {
         let apis: Vec<&'static Api> = served.iter().map(|(api, _)| *api).collect();
         let digest = policy_digest(&apis);
         let methods: Arc<[&'static str]> = apis.iter().flat_map(|api| api.methods).map(|method| method.path).collect();
-        let common = |digest: &str| Attributes::default().text("sekat.domain", domain).text("sekat.policy.digest", digest);
+        let common =
+            |digest: &str| Attributes::default().text("sekat.domain", domain).text("sekat.policy.digest", digest);
         let unknown = MethodSpan::new(OTHER, Kind::Server, &common(&digest));
         let policies = served.into_iter().flat_map(|(api, handler)| {
             let attributes = common(&policy_digest(&[api]));

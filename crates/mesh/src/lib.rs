@@ -20,6 +20,7 @@
 //! | `SEKAT_DATA_DIR` | also takes `<workload>.counters.json`, written every 5 s and at the end |
 //! | `SEKAT_PROFILE` | `dev` or `prod`, the default |
 //! | `SEKAT_READY_FILE` | gets the bound addresses as JSON once the workload serves |
+//! | `SEKAT_EXIT_WITH_STDIN` | `true`: drain when standard input ends, because whoever started the workload is gone |
 //! | `SEKAT_LOG`, `SEKAT_LOG_FORMAT` | a filter such as `info`; `json` or `human`, the default |
 
 mod authorize;

@@ -33,11 +33,11 @@ use tower::util::ServiceExt as _;
 use crate::limits::{
     CONNECTION_AGE, CONNECTION_AGE_JITTER_PERCENT, CONNECTION_AGE_PER_CERTIFICATE_LIFE, CONNECTION_GRACE,
     CONNECTION_IDLE, CONNECTIONS, DRAIN_STREAMS, HANDSHAKE_TIMEOUT, HANDSHAKES, HEADER_LIST_BYTES, KEEPALIVE_TIMEOUT,
-    SERVER_KEEPALIVE_INTERVAL, STREAMS_PER_CONNECTION,
+    SERVER_KEEPALIVE_INTERVAL, STREAMS_PER_CONNECTION, Slots,
 };
 use crate::reply::CallBody;
 use crate::shutdown::ShutdownToken;
-use crate::stack::{Connection, Peer, Stack};
+use crate::stack::{Activity, Connection, Peer, Stack};
 use crate::telemetry::counters::Direction;
 use crate::telemetry::otlp::Attributes;
 
@@ -163,7 +163,7 @@ async fn serve_workload(
         counters: stack.telemetry.counters.peer(Direction::Server, name, &id, &stack.table.methods),
         peer: Peer::Workload(peer),
         ending: lifetime.streams_end.clone(),
-        begun: Arc::clone(&lifetime.begun),
+        activity: Arc::clone(&lifetime.activity),
     });
     let stack = Arc::clone(stack);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -180,7 +180,7 @@ async fn serve_public(stream: TlsStream<TcpStream>, address: SocketAddr, stack: 
         counters: stack.telemetry.counters.peer(Direction::Server, "public", "public", &stack.table.methods),
         peer: Peer::Public(address),
         ending: lifetime.streams_end.clone(),
-        begun: Arc::clone(&lifetime.begun),
+        activity: Arc::clone(&lifetime.activity),
     });
     let stack = Arc::clone(stack);
     let grpc = tower::service_fn(move |request: Request<Body>| {
@@ -195,9 +195,9 @@ async fn serve_public(stream: TlsStream<TcpStream>, address: SocketAddr, stack: 
 
 async fn serve_web(stream: TlsStream<TcpStream>, router: axum::Router, shutdown: &ShutdownToken) {
     let lifetime = Lifetime::new(shutdown, CONNECTION_AGE);
-    let begun = Arc::clone(&lifetime.begun);
+    let activity = Arc::clone(&lifetime.activity);
     let service = service_fn(move |request: Request<Incoming>| {
-        begun.fetch_add(1, Ordering::Relaxed);
+        activity.begun.fetch_add(1, Ordering::Relaxed);
         let mut router = router.clone();
         async move { router.call(request).await }
     });
@@ -210,7 +210,7 @@ struct Lifetime {
     age: Duration,
     /// Cancelled when the connection's streams have to end, or when the connection itself has to.
     streams_end: CancellationToken,
-    begun: Arc<AtomicUsize>,
+    activity: Arc<Activity>,
 }
 
 impl Lifetime {
@@ -220,7 +220,7 @@ impl Lifetime {
             shutdown: shutdown.clone(),
             age: age * spread / 100,
             streams_end: CancellationToken::new(),
-            begun: Arc::default(),
+            activity: Arc::new(Activity { begun: AtomicUsize::new(0), streams: Slots::new(usize::MAX) }),
         }
     }
 
@@ -228,9 +228,10 @@ impl Lifetime {
     async fn over(&self) -> Duration {
         let idle = async {
             loop {
-                let before = self.begun.load(Ordering::Relaxed);
+                let before = self.activity.begun.load(Ordering::Relaxed);
                 tokio::time::sleep(CONNECTION_IDLE).await;
-                if before == self.begun.load(Ordering::Relaxed) {
+                let same = before == self.activity.begun.load(Ordering::Relaxed);
+                if same && self.activity.streams.taken() == 0 {
                     return;
                 }
             }

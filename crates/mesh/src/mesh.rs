@@ -47,6 +47,7 @@ pub struct Settings {
     pub(crate) web_tls_dir: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     pub(crate) ready_file: Option<PathBuf>,
+    pub(crate) exits_with_stdin: bool,
     pub(crate) log: log::Filter,
     pub(crate) log_format: log::Format,
 }
@@ -107,6 +108,7 @@ impl Settings {
             web_tls_dir: env.maybe("SEKAT_WEB_TLS_DIR"),
             data_dir: env.maybe("SEKAT_DATA_DIR"),
             ready_file: env.maybe("SEKAT_READY_FILE"),
+            exits_with_stdin: env.optional("SEKAT_EXIT_WITH_STDIN", false),
             log: env.optional("SEKAT_LOG", log::Filter::info()),
             log_format: env.optional("SEKAT_LOG_FORMAT", log::Format::Human),
         }

@@ -40,12 +40,13 @@ pub(crate) struct Stream {
     context: Context,
     ending: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     connection: CancellationToken,
+    _open: Option<Slot>,
 }
 
 impl Stream {
-    /// `connection` is cancelled when its streams have to end.
-    pub(crate) fn new(context: Context, connection: CancellationToken) -> Self {
-        Self { context, ending: None, connection }
+    /// `connection` is cancelled when its streams have to end; `open` counts this one among them.
+    pub(crate) fn new(context: Context, connection: CancellationToken, open: Option<Slot>) -> Self {
+        Self { context, ending: None, connection, _open: open }
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::BoxError;
 use crate::env::Env;
@@ -64,7 +65,7 @@ where
 {
     let recorder = settings.recorder();
     log::install(&settings.log, settings.log_format, Bridge::new(Arc::clone(&recorder)));
-    let signals = Signals::catch()?;
+    let signals = Signals::catch(settings.exits_with_stdin)?;
     let start = async {
         let mesh = Mesh::open_with(workload, settings, recorder).await?;
         let server = build(config, mesh.clone()).await?;
@@ -80,21 +81,34 @@ where
     server.serve().await
 }
 
-/// The signals that end a process.
+/// What ends a process.
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    /// Ready once, when standard input is at its end.
+    stdin_end: Option<oneshot::Receiver<()>>,
 }
 
 impl Signals {
-    fn catch() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    fn catch(with_stdin: bool) -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            stdin_end: with_stdin.then(stdin_end).transpose()?,
+        })
     }
 
     async fn next(&mut self) {
+        let stdin_end = async {
+            match &mut self.stdin_end {
+                Some(end) => drop(end.await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = stdin_end => self.stdin_end = None,
         }
     }
 
@@ -105,6 +119,17 @@ impl Signals {
         self.next().await;
         std::process::exit(EXIT_INTERRUPTED);
     }
+}
+
+/// Ready when standard input is at its end: whoever started the process holds the other end of a pipe, and is gone.
+fn stdin_end() -> std::io::Result<oneshot::Receiver<()>> {
+    let (ended, end) = oneshot::channel();
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        // An error is an end too.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = ended.send(());
+    })?;
+    Ok(end)
 }
 
 /// The error with all its causes, on standard error, for whoever started the process.

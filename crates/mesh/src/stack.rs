@@ -77,8 +77,16 @@ pub(crate) struct Connection {
     pub(crate) counters: Arc<PeerCounters>,
     /// Cancelled when streams have to end.
     pub(crate) ending: CancellationToken,
-    /// Calls begun, so that idleness shows.
-    pub(crate) begun: Arc<AtomicUsize>,
+    pub(crate) activity: Arc<Activity>,
+}
+
+/// What a connection does, so that idleness shows.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    /// Calls so far.
+    pub(crate) begun: AtomicUsize,
+    /// Streams that are open.
+    pub(crate) streams: Arc<Slots>,
 }
 
 /// The other end of a connection.
@@ -125,7 +133,7 @@ impl Stack {
     }
 
     async fn serve_call(self: Arc<Self>, on: Arc<Connection>, parts: Parts, body: Body) -> Response<CallBody> {
-        on.begun.fetch_add(1, Ordering::Relaxed);
+        on.activity.begun.fetch_add(1, Ordering::Relaxed);
         let rule = self.table.rule(parts.uri.path());
         let mut call = self.trace(&on, rule, &parts);
         let admitted = match self.admit(&on, rule, &parts, &call) {
@@ -307,7 +315,7 @@ impl Stack {
         if endless && slot.is_none() {
             return reply::refused(call, overloaded().status);
         }
-        let stream = endless.then(|| Stream::new(context, on.ending.clone()));
+        let stream = endless.then(|| Stream::new(context, on.ending.clone(), on.activity.streams.take()));
         let keep = Keep { call, message_bytes: self.message_bytes, deadline: deadline.call, stream, slot };
         reply::keep(response, keep)
     }

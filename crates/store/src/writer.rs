@@ -188,7 +188,7 @@ impl Writer {
         let kept = self.database.keep_log_on_close();
         let cause = error as &dyn std::error::Error;
         tracing::error!(error = cause, log_kept = kept.is_ok(), "the store stops; no further write is taken");
-
+        self.shared.fatal.send_replace(Some(error.clone()));
     }
 
     fn transact(&mut self, jobs: &mut [Queued]) -> Result<Committed, Failure> {

@@ -58,11 +58,7 @@ fn quantity(sent: i32) -> Result<u32, Error> {
 }
 
 /// AddCartLine.
-pub(crate) async fn add_line(
-    shop: &Shop,
-    permit: &Permit,
-    request: v1::AddCartLineRequest,
-) -> Result<v1::Cart, Error> {
+pub(crate) async fn add_line(shop: &Shop, permit: &Permit, request: v1::AddCartLineRequest) -> Result<v1::Cart, Error> {
     let cart = name::cart_id(&request.cart)?.to_owned();
     name::check_sku(&request.sku)?;
     let quantity = quantity(request.quantity)?;

@@ -72,8 +72,7 @@ fn open(tx: &mut dyn Tx, id: &str, buyer: &str, handoff: Option<&HandoffClaims>)
         use_up(tx, &handoff.jti, now)?;
     }
     let goods = handoff.map(|handoff| handoff.goods.as_slice()).unwrap_or_default();
-    let line =
-        |good: &Good| Line { id: name::line_id(&good.sku), sku: good.sku.clone(), quantity: good.quantity };
+    let line = |good: &Good| Line { id: name::line_id(&good.sku), sku: good.sku.clone(), quantity: good.quantity };
     let cart = Cart {
         id: id.to_owned(),
         buyer: buyer.to_owned(),

@@ -53,14 +53,12 @@ const HANDOFF_KEYS: &str = "showcase-handoff.pem";
 /// # Errors
 /// If the store or the keys of handoffs cannot be used, or a peer's address is not set.
 pub async fn build(config: Config, mesh: Mesh) -> Result<Server, BoxError> {
-    let store =
-        Store::open(StoreConfig::new(&config.data_dir, "order", config.instance.clone(), MIGRATIONS)).await?;
+    let store = Store::open(StoreConfig::new(&config.data_dir, "order", config.instance.clone(), MIGRATIONS)).await?;
     let handoff_keys = VerifyingKeys::open(&config.trust_dir.join(HANDOFF_KEYS)).await?;
     let peers = Peers::new(&mesh)?;
     let shop = Arc::new(Shop { store: store.clone(), config, handoff_keys, changes: Changes::default(), peers });
     let counter = Counter(Arc::clone(&shop));
-    let routes =
-        Routes::new(CartServiceServer::new(counter.clone())).add_service(OrderServiceServer::new(counter));
+    let routes = Routes::new(CartServiceServer::new(counter.clone())).add_service(OrderServiceServer::new(counter));
     let fatal = store.clone();
     Ok(mesh
         .server()

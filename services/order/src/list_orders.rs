@@ -15,11 +15,7 @@ const DEFAULT_PAGE: u32 = 20;
 const LARGEST_PAGE: u32 = 50;
 
 /// GetOrder.
-pub(crate) async fn get_order(
-    shop: &Shop,
-    permit: &Permit,
-    request: v1::GetOrderRequest,
-) -> Result<v1::Order, Error> {
+pub(crate) async fn get_order(shop: &Shop, permit: &Permit, request: v1::GetOrderRequest) -> Result<v1::Order, Error> {
     let buyer = shop::buyer(permit)?.to_owned();
     let id = name::order_id(&request.name)?.to_owned();
     let store = shop.store.by(permit.deadline());
@@ -64,11 +60,8 @@ fn cursor(text: &str) -> Result<(i64, String), Error> {
 
 /// The orders after the cursor, and one more if there is one.
 fn page(tx: &mut dyn Tx, buyer: &str, after: Option<&(i64, String)>, size: i64) -> Result<Vec<Order>, Error> {
-    const FIRST: &str = concat!(
-        "SELECT ",
-        order_columns!(),
-        " FROM orders WHERE buyer = $1 ORDER BY create_ms DESC, id DESC LIMIT $2"
-    );
+    const FIRST: &str =
+        concat!("SELECT ", order_columns!(), " FROM orders WHERE buyer = $1 ORDER BY create_ms DESC, id DESC LIMIT $2");
     const NEXT: &str = concat!(
         "SELECT ",
         order_columns!(),

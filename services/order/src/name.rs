@@ -45,9 +45,7 @@ pub(crate) fn order_id(name: &str) -> Result<&str, Error> {
 
 /// Checks `products/{product}/skus/{sku}`.
 pub(crate) fn check_sku(name: &str) -> Result<(), Error> {
-    ids(name, ["products", "skus"])
-        .map(|_| ())
-        .ok_or(Error::Invalid("sku", "must be products/{product}/skus/{sku}"))
+    ids(name, ["products", "skus"]).map(|_| ()).ok_or(Error::Invalid("sku", "must be products/{product}/skus/{sku}"))
 }
 
 /// Checks that `name` is an address of `buyer`, an `accounts/{account}`. Another person's address is answered like

@@ -28,10 +28,9 @@ pub(crate) async fn ask(shop: &Shop, lines: Vec<(String, u32)>) -> Result<Vec<Pr
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    let asked = lines.iter().map(|(sku, quantity)| QuoteLine {
-        sku: sku.clone(),
-        quantity: i32::try_from(*quantity).unwrap_or(i32::MAX),
-    });
+    let asked = lines
+        .iter()
+        .map(|(sku, quantity)| QuoteLine { sku: sku.clone(), quantity: i32::try_from(*quantity).unwrap_or(i32::MAX) });
     let request = QuotePricesRequest { lines: asked.collect() };
     let reply = shop
         .peers
@@ -90,8 +89,7 @@ pub(crate) async fn get_cart(shop: &Shop, permit: &Permit, request: v1::GetCartR
 /// Puts today's prices into a cart.
 pub(crate) async fn show(shop: &Shop, mut cart: v1::Cart) -> Result<v1::Cart, Error> {
     let quantity = |line: &v1::CartLine| u32::try_from(line.quantity).map_err(|_| Error::Unreadable("quantity"));
-    let lines: Result<Vec<_>, Error> =
-        cart.lines.iter().map(|line| Ok((line.sku.clone(), quantity(line)?))).collect();
+    let lines: Result<Vec<_>, Error> = cart.lines.iter().map(|line| Ok((line.sku.clone(), quantity(line)?))).collect();
     let prices = ask(shop, lines?).await?;
     cart.total = Some(sum(&prices)?.into());
     for (line, priced) in cart.lines.iter_mut().zip(prices) {

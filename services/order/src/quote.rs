@@ -184,7 +184,13 @@ mod tests {
         assert!(matches!(quote(&cart(), gone, "addr", rupiah(0)), Err(Error::OutOfStock)));
         let empty = Cart { lines: Vec::new(), ..cart() };
         assert!(matches!(quote(&empty, Vec::new(), "addr", rupiah(0)), Err(Error::CartEmpty)));
-        let dear = vec![Priced { price: Some((rupiah(1), Money::from_minor(Currency::Idr, i64::MAX - 7).unwrap())), ..priced("s", "m", 1) }; 2];
+        let dear = vec![
+            Priced {
+                price: Some((rupiah(1), Money::from_minor(Currency::Idr, i64::MAX - 7).unwrap())),
+                ..priced("s", "m", 1)
+            };
+            2
+        ];
         assert!(matches!(quote(&cart(), dear, "addr", rupiah(0)), Err(Error::Amounts(_))));
     }
 }

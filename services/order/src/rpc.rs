@@ -53,10 +53,7 @@ impl CartService for Counter {
 
 #[tonic::async_trait]
 impl OrderService for Counter {
-    async fn quote_order(
-        &self,
-        request: Request<v1::QuoteOrderRequest>,
-    ) -> Result<Response<v1::OrderQuote>, Status> {
+    async fn quote_order(&self, request: Request<v1::QuoteOrderRequest>) -> Result<Response<v1::OrderQuote>, Status> {
         let permit = Permit::of(&request)?;
         Ok(Response::new(quote::quote_order(&self.0, &permit, request.into_inner()).await?))
     }

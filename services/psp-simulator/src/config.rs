@@ -53,6 +53,9 @@ pub struct Config {
     /// File to write the bound addresses to, as JSON with "bank" and "control", when the bank is ready.
     #[arg(long, env = "BANK_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    /// Stop when standard input ends, because whoever started the bank is gone.
+    #[arg(long)]
+    pub exit_with_stdin: bool,
 }
 
 fn service_id(text: &str) -> Result<String, String> {

@@ -51,31 +51,66 @@ pub(crate) fn prepare(layout: &Layout) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How long the old and the new authorities are trusted side by side: several times what a workload takes to see a
+/// new file, and enough for calls under way to end.
+const OVERLAP: Duration = Duration::from_secs(5);
+
 /// Gives every workload a new certificate from its domain's authority.
 pub(crate) fn issue_identities(layout: &Layout) -> anyhow::Result<()> {
-    let mut authorities = Vec::new();
+    let mut issuers = Vec::new();
     for domain in DOMAINS {
-        authorities.push((domain, authority(layout, domain, &trust_domain(domain))?));
+        let authority = authority(layout, domain, &trust_domain(domain))?;
+        issuers.push(Issuer { domain, bundle: authority.bundle_pem().to_owned(), authority });
     }
+    issue(layout, &issuers)
+}
+
+/// Replaces every authority and every identity while the mesh runs: first everybody trusts old and new, then
+/// everybody gets a new identity, then the old authorities are forgotten and what they signed is refused.
+pub(crate) async fn roll(layout: &Layout) -> anyhow::Result<()> {
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    for domain in DOMAINS {
+        let authority = authority(layout, domain, &trust_domain(domain))?;
+        let next = CertificateAuthority::new(&trust_domain(domain))?;
+        let both = format!("{}{}", authority.bundle_pem(), next.bundle_pem());
+        old.push(Issuer { domain, bundle: both.clone(), authority });
+        new.push(Issuer { domain, bundle: both, authority: next });
+    }
+    issue(layout, &old)?;
+    tokio::time::sleep(OVERLAP).await;
+    // From here on a restart of `up` goes on with the new authorities.
+    for issuer in &new {
+        save(&layout.authority(issuer.domain), &issuer.authority)?;
+    }
+    issue(layout, &new)?;
+    tokio::time::sleep(OVERLAP).await;
+    issue_identities(layout)
+}
+
+/// A domain's authority, and what its identities are to trust.
+struct Issuer {
+    domain: &'static str,
+    authority: CertificateAuthority,
+    bundle: String,
+}
+
+fn issue(layout: &Layout, issuers: &[Issuer]) -> anyhow::Result<()> {
     let workloads = WORKLOADS.iter().map(|workload| (workload.name, workload.domain));
     for (name, domain) in workloads.chain(PEOPLE) {
-        let trust_domain = trust_domain(domain);
-        let id: SpiffeId = format!("spiffe://{trust_domain}/{name}").parse()?;
+        let id: SpiffeId = format!("spiffe://{}/{name}", trust_domain(domain)).parse()?;
         let directory = layout.identity(name);
         private_directory(&directory)?;
-        let mut federated = Vec::new();
-        let mut own = None;
-        for (other, authority) in &authorities {
-            if *other == domain {
-                own = Some(authority);
-            // Only the two ends of the product feed know the other domain's authority.
-            } else if name == "catalog" || name == "showcase" {
-                federated.push((self::trust_domain(other), authority.bundle_pem().to_owned()));
-            }
-        }
-        let own = own.with_context(|| format!("the domain {domain} of {name} has no authority"))?;
-        let issued = own.issue(&id, IDENTITY_LIFE)?;
-        write_identity(&directory, &issued, own.bundle_pem(), &federated)
+        let (own, others): (Vec<&Issuer>, Vec<&Issuer>) = issuers.iter().partition(|issuer| issuer.domain == domain);
+        let own = own.first().with_context(|| format!("the domain {domain} of {name} has no authority"))?;
+        // Only the two ends of the product feed know the other domain's authority.
+        let knows_others = name == "catalog" || name == "showcase";
+        let federated: Vec<(String, String)> = others
+            .into_iter()
+            .filter(|_| knows_others)
+            .map(|issuer| (trust_domain(issuer.domain), issuer.bundle.clone()))
+            .collect();
+        let issued = own.authority.issue(&id, IDENTITY_LIFE)?;
+        write_identity(&directory, &issued, &own.bundle, &federated)
             .with_context(|| format!("the identity of {name} cannot be written"))?;
     }
     Ok(())
@@ -92,9 +127,13 @@ fn authority(layout: &Layout, name: &str, trust_domain: &str) -> anyhow::Result<
         });
     }
     let made = CertificateAuthority::new(trust_domain)?;
-    private_file(&key, made.key_pem().as_bytes())?;
-    private_file(&certificate, made.bundle_pem().as_bytes())?;
+    save(&directory, &made)?;
     Ok(made)
+}
+
+fn save(directory: &Path, authority: &CertificateAuthority) -> anyhow::Result<()> {
+    private_file(&directory.join("authority.key"), authority.key_pem().as_bytes())?;
+    private_file(&directory.join("authority.pem"), authority.bundle_pem().as_bytes())
 }
 
 fn prepare_signing_key(layout: &Layout, owner: &str, name: &str) -> anyhow::Result<()> {
@@ -119,7 +158,9 @@ fn prepare_bank_keys(layout: &Layout) -> anyhow::Result<()> {
     }
     private_directory(&ours)?;
     private_directory(&theirs)?;
-    for (private, public) in [(ours.join("client.key"), theirs.join("client.pem")), (theirs.join("bank.key"), ours.join("bank.pem"))] {
+    for (private, public) in
+        [(ours.join("client.key"), theirs.join("client.pem")), (theirs.join("bank.key"), ours.join("bank.pem"))]
+    {
         let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, BANK_KEY_BITS)?;
         private_file(&private, key.to_pkcs8_pem(LineEnding::LF)?.as_bytes())?;
         private_file(&public, key.to_public_key().to_public_key_pem(LineEnding::LF)?.as_bytes())?;

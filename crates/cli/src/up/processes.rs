@@ -84,7 +84,7 @@ impl Surroundings<'_> {
         set("SEKAT_DATA_DIR", text(layout.store(name))?);
         set("SEKAT_OTLP", self.otlp.to_owned());
         set("SEKAT_PROFILE", "dev".to_owned());
-        set("SEKAT_EXIT_WITH_STDIN", "1".to_owned());
+        set("SEKAT_EXIT_WITH_STDIN", "true".to_owned());
         set("SEKAT_HEALTH_LISTEN", self.ports.address(&format!("{name} health"))?.to_string());
         if workload.mesh {
             set("SEKAT_MESH_LISTEN", self.ports.address(&format!("{name} mesh"))?.to_string());
@@ -156,12 +156,11 @@ impl Surroundings<'_> {
             flag("journal", text(self.layout.store(BANK).join("journal.jsonl"))?),
         ];
         std::fs::create_dir_all(self.layout.store(BANK))?;
-        let environment = BTreeMap::from([("SEKAT_EXIT_WITH_STDIN".to_owned(), "1".to_owned())]);
         Ok(Process {
             name: BANK,
             program: self.programs.join("sekat-psp-simulator"),
-            arguments: arguments.into_iter().flatten().collect(),
-            environment,
+            arguments: arguments.into_iter().flatten().chain(["--exit-with-stdin".to_owned()]).collect(),
+            environment: BTreeMap::new(),
             log: self.layout.log(BANK),
         })
     }

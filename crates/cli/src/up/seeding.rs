@@ -75,7 +75,9 @@ impl Shop {
             .try_for_each_concurrent(AT_ONCE, |(index, (handle, seller))| {
                 let bar = &bar;
                 async move {
-                    self.open_shop(index, handle, seller).await.with_context(|| format!("seeding the seller {handle}"))?;
+                    self.open_shop(index, handle, seller)
+                        .await
+                        .with_context(|| format!("seeding the seller {handle}"))?;
                     bar.inc(u64::try_from(seller.listings.len())?);
                     Ok(())
                 }
@@ -139,10 +141,8 @@ impl Shop {
             npwp: format!("09254{index:011}"),
             ..Default::default()
         };
-        let request = merchant::CreateMerchantRequest {
-            merchant: Some(business),
-            request_id: format!("seed-merchant-{handle}"),
-        };
+        let request =
+            merchant::CreateMerchantRequest { merchant: Some(business), request_id: format!("seed-merchant-{handle}") };
         MerchantServiceClient::new(self.commerce.clone())
             .create_merchant(caller.request(request)?)
             .await
@@ -222,10 +222,8 @@ impl Shop {
             campaign: row.get("campaign")?.to_owned(),
             ..Default::default()
         };
-        let request = showcase::CreateShowcaseRequest {
-            showcase: Some(page),
-            request_id: format!("seed-showcase-{creator}"),
-        };
+        let request =
+            showcase::CreateShowcaseRequest { showcase: Some(page), request_id: format!("seed-showcase-{creator}") };
         let page = ShowcaseServiceClient::new(self.showcase.clone())
             .create_showcase(caller.request(request)?)
             .await

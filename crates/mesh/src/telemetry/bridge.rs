@@ -8,6 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
@@ -65,9 +66,10 @@ impl Bridge {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        self.with_filter(filter_fn(|metadata| {
+        let relevant = filter_fn(|metadata| {
             metadata.target() == TARGET || (metadata.is_event() && *metadata.level() == Level::ERROR)
-        }))
+        });
+        self.with_filter(relevant.with_max_level_hint(LevelFilter::INFO))
     }
 }
 

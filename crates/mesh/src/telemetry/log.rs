@@ -8,12 +8,12 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, Layer};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::fmt::{FmtContext, Layer as FmtLayer};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::bridge::{Bridge, TARGET};
+use super::bridge::Bridge;
 use crate::context;
 use crate::env::FromEnv;
 
@@ -68,7 +68,7 @@ impl FromEnv for Filter {
 
 /// Sends the process's events to standard error and its business spans to the recorder. Once a process.
 pub(crate) fn install(filter: &Filter, format: Format, bridge: Bridge) {
-    let lines = fmt::Layer::new().with_writer(std::io::stderr).event_format(Lines(format));
+    let lines = FmtLayer::new().with_writer(std::io::stderr).event_format(Lines(format));
     let subscriber = tracing_subscriber::registry().with(bridge.filtered()).with(lines.with_filter(filter.build()));
     // Somebody else's subscriber stays; tests install theirs first.
     let _ = subscriber.try_init();
@@ -177,7 +177,7 @@ mod tests {
     fn line(format: Format, emit: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let layer = Layer::new().with_writer(move || writer.clone()).event_format(Lines(format));
+        let layer = FmtLayer::new().with_writer(move || writer.clone()).event_format(Lines(format));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), emit);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

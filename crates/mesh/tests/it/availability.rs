@@ -11,8 +11,8 @@ use tokio_stream::StreamExt as _;
 use tonic::Code;
 
 use crate::harness::{
-    COMMERCE, ECHO, ECHO_ID, EagerLog, FRONT, Handlers, PATIENCE, Process, World, call, echo, eventually, serving, text,
-    watch,
+    COMMERCE, ECHO, ECHO_ID, EagerLog, FRONT, Handlers, PATIENCE, Process, World, call, echo, eventually, serving,
+    text, watch,
 };
 
 const ECHO_PATH: &str = "/test.v1.EchoService/Echo";
@@ -77,7 +77,8 @@ async fn rotating_certificates_and_authorities_under_load_fails_no_call() {
     // A new authority: first everybody trusts both, then certificates change, then the old one goes.
     let successor = CertificateAuthority::new(COMMERCE).unwrap();
     let both = format!("{}{}", world.commerce.bundle_pem(), successor.bundle_pem());
-    for (issuer, bundle) in [(&world.commerce, &both), (&successor, &both), (&successor, &successor.bundle_pem().to_owned())]
+    for (issuer, bundle) in
+        [(&world.commerce, &both), (&successor, &both), (&successor, &successor.bundle_pem().to_owned())]
     {
         for (mesh, name) in [(&server.mesh, "echo"), (&front, "front")] {
             write_identity(&world.path(name), &issuer.issue(mesh.id(), HOUR).unwrap(), bundle, &[]).unwrap();

@@ -72,8 +72,7 @@ impl Public {
             sub: if creator { "sari".to_owned() } else { account.to_owned() },
             sid: if creator { session.to_owned() } else { format!("{account}/{session}") },
             scope,
-            merchant: (scope == Scope::Seller)
-                .then(|| "merchants/5d4c3b2a-1f0e-4d9c-8b7a-6e5f4d3c2b1a".to_owned()),
+            merchant: (scope == Scope::Seller).then(|| "merchants/5d4c3b2a-1f0e-4d9c-8b7a-6e5f4d3c2b1a".to_owned()),
             exp: now + 600,
             iat: now,
         };
@@ -244,8 +243,7 @@ async fn grpc_web_over_http_1_is_understood_and_other_http_is_not() {
 async fn strangers_choose_the_trace_id_but_neither_sampling_nor_baggage() {
     let stated = TraceContext::root(false);
     let traceparent = stated.to_traceparent();
-    let headers =
-        [("traceparent", traceparent.as_str()), ("tracestate", "a=b"), ("baggage", "c=d"), ("cookie", "e=f")];
+    let headers = [("traceparent", traceparent.as_str()), ("tracestate", "a=b"), ("baggage", "c=d"), ("cookie", "e=f")];
     for (ratio, sampled) in [("1", true), ("0", false)] {
         let public = Public::open(&[("SEKAT_SAMPLE_RATIO", ratio.to_owned())]).await;
         public.call(ECHO_PATH, &headers).await.unwrap();

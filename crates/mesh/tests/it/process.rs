@@ -110,7 +110,10 @@ async fn a_fatal_error_ends_with_code_1_and_its_causes() {
     let (_world, output) = Ready::start(&[("SEKAT_EXAMPLE_BREAKS", "true")]).end();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.lines().any(|line| line == "smallest: the example broke, as it was told to"), "{said}");
+    assert!(
+        said.lines().any(|line| line == "smallest: the example broke, as it was told to: the disk is full"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

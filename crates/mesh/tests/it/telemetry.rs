@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sekat_mesh::context::{self, Context, TraceContext};
 use sekat_mesh::Mesh;
+use sekat_mesh::context::{self, Context, TraceContext};
 use tonic::{Code, Request};
 
 use crate::harness::{

@@ -262,11 +262,7 @@ impl World {
             state if state.has_ended() => {
                 let charged = matches!(
                     self.payment,
-                    Payment::Open
-                        | Payment::Charged
-                        | Payment::Closing(_)
-                        | Payment::Authorized
-                        | Payment::Captured
+                    Payment::Open | Payment::Charged | Payment::Closing(_) | Payment::Authorized | Payment::Captured
                 );
                 held == 0 && sold == 0 && !charged
             }

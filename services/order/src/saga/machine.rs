@@ -362,11 +362,9 @@ impl State {
                 refused: Because(Self::GiveBackPayment, Why::OutOfStockAfterPayment),
                 ..ELSE
             },
-            Self::Capture => Row {
-                done: Go(Self::Paid),
-                refused: Because(Self::GiveBackPayment, Why::PaymentNotCaptured),
-                ..ELSE
-            },
+            Self::Capture => {
+                Row { done: Go(Self::Paid), refused: Because(Self::GiveBackPayment, Why::PaymentNotCaptured), ..ELSE }
+            }
             Self::GiveBackPayment => Row {
                 done: Go(Self::GiveBackStock),
                 ended: Go(Self::GiveBackStock),
@@ -414,11 +412,9 @@ impl State {
                 ..ELSE
             },
             // Late money is captured before the stock is sold: its capture may be refused, and a sale cannot be undone.
-            Self::CaptureLate => Row {
-                done: Go(Self::SellLate),
-                refused: Because(Self::ReleaseLate, Why::LatePaymentUnapplied),
-                ..ELSE
-            },
+            Self::CaptureLate => {
+                Row { done: Go(Self::SellLate), refused: Because(Self::ReleaseLate, Why::LatePaymentUnapplied), ..ELSE }
+            }
             Self::SellLate => Row { done: Go(Self::Paid), lapsed: Go(Self::HoldCaptured), ..ELSE },
             // The money is taken and cannot be given back here: the order waits until there is stock again.
             Self::HoldCaptured => Row { done: Go(Self::SellLate), refused: Stay, ..ELSE },
@@ -518,8 +514,7 @@ mod tests {
     #[test]
     fn the_public_state_machine_is_the_reviewed_one() {
         let name = |state: State| state.public().as_str_name().trim_start_matches("ORDER_STATE_");
-        let found: BTreeSet<String> =
-            edges().map(|(from, _, to)| format!("{} > {}", name(from), name(to))).collect();
+        let found: BTreeSet<String> = edges().map(|(from, _, to)| format!("{} > {}", name(from), name(to))).collect();
         assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), PUBLIC_EDGES);
     }
 

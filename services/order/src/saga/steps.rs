@@ -14,8 +14,8 @@ use sekat_api_payment::v1::{
 use sekat_mesh::refusal::reason;
 use tonic::{Code, Response, Status};
 
-use super::{Event, Reason};
 use super::machine::Step;
+use super::{Event, Reason};
 use crate::name::derived;
 use crate::order::{Order, timestamp};
 use crate::shop::Peers;

@@ -9,9 +9,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use prost::Message;
+use sekat_mesh::Permit;
 use sekat_mesh::refusal::refuse;
 use tokio::sync::Notify;
-use tonic::{Code, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 pub use account::Account;
 pub use catalog::{Catalog, Hold};
@@ -38,6 +39,7 @@ pub struct Script {
     faults: Mutex<HashMap<&'static str, VecDeque<Fault>>>,
     calls: Mutex<HashMap<&'static str, usize>>,
     bodies: Mutex<HashMap<String, Vec<u8>>>,
+    traces: Mutex<Vec<(&'static str, [u8; 16])>>,
     violations: Mutex<Vec<String>>,
     hung: Notify,
 }
@@ -68,42 +70,51 @@ impl Script {
         lock(&self.violations).clone()
     }
 
+    /// The traces in which a method was called.
+    pub fn traces(&self, method: &'static str) -> Vec<[u8; 16]> {
+        lock(&self.traces).iter().filter(|(called, _)| *called == method).map(|(_, trace)| *trace).collect()
+    }
+
     /// Serves a read.
-    async fn read<R>(
+    async fn read<M, R>(
         &self,
         method: &'static str,
-        effect: impl FnOnce() -> Result<R, Status>,
+        request: Request<M>,
+        effect: impl FnOnce(M) -> Result<R, Status>,
     ) -> Result<Response<R>, Status> {
         *lock(&self.calls).entry(method).or_default() += 1;
+        lock(&self.traces).push((method, Permit::of(&request)?.trace().trace_id));
+        let request = request.into_inner();
         let fault = lock(&self.faults).get_mut(method).and_then(VecDeque::pop_front);
         match fault {
-            None => effect().map(Response::new),
+            None => effect(request).map(Response::new),
             Some(Fault::Refuse(reason)) => Err(refuse(Code::FailedPrecondition, reason, "as told")),
             Some(Fault::LoseRequest) => Err(lost()),
-            Some(Fault::LoseReply) => effect().and(Err(lost())),
+            Some(Fault::LoseReply) => effect(request).and(Err(lost())),
             Some(Fault::HangBefore) => self.hang().await,
             Some(Fault::HangAfter) => {
-                let _ = effect();
+                let _ = effect(request);
                 self.hang().await
             }
         }
     }
 
     /// Serves a write: the same request id must always come with the same body.
-    async fn write<R>(
+    async fn write<M: Message, R>(
         &self,
         method: &'static str,
-        request_id: &str,
-        request: &impl Message,
-        effect: impl FnOnce() -> Result<R, Status>,
+        request_id: fn(&M) -> &str,
+        request: Request<M>,
+        effect: impl FnOnce(M) -> Result<R, Status>,
     ) -> Result<Response<R>, Status> {
-        let body = request.encode_to_vec();
-        let first = lock(&self.bodies).entry(format!("{method} {request_id}")).or_insert_with(|| body.clone()).clone();
-        if first != body || request_id.len() != 36 {
+        let body = request.get_ref().encode_to_vec();
+        let id = request_id(request.get_ref()).to_owned();
+        let first = lock(&self.bodies).entry(format!("{method} {id}")).or_insert_with(|| body.clone()).clone();
+        if first != body || id.len() != 36 {
             lock(&self.violations).push(format!("{method}: one request id, two bodies"));
             return Err(refuse(Code::AlreadyExists, "REQUEST_ID_REUSED", "another body"));
         }
-        self.read(method, effect).await
+        self.read(method, request, effect).await
     }
 
     async fn hang<R>(&self) -> Result<R, Status> {

@@ -112,6 +112,7 @@ impl World {
             notify_attempts: 20,
             token_seconds: 900,
             ready_file: None,
+            exit_with_stdin: false,
         };
         change(&mut config);
         let bank = sekat_psp_simulator::start(config.clone()).await.unwrap();

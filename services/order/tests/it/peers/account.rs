@@ -51,11 +51,12 @@ impl AccountService for Account {
         &self,
         request: Request<api::GetAccountStandingRequest>,
     ) -> Result<Response<api::AccountStanding>, Status> {
-        let name = request.into_inner().name;
-        let blocked = lock(&self.blocked).contains(&name);
-        let standing = if blocked { api::Standing::Blocked } else { api::Standing::Good };
-        let reply = api::AccountStanding { name, standing: standing.into() };
-        self.script.read("GetAccountStanding", || Ok(reply)).await
+        let standing = |request: api::GetAccountStandingRequest| {
+            let blocked = lock(&self.blocked).contains(&request.name);
+            let standing = if blocked { api::Standing::Blocked } else { api::Standing::Good };
+            Ok(api::AccountStanding { name: request.name, standing: standing.into() })
+        };
+        self.script.read("GetAccountStanding", request, standing).await
     }
 }
 
@@ -66,19 +67,14 @@ impl AddressService for Account {
     }
 
     async fn get_address(&self, request: Request<api::GetAddressRequest>) -> Result<Response<api::Address>, Status> {
-        let name = request.into_inner().name;
-        let found = if name.ends_with("/gone") {
-            Err(refuse(Code::NotFound, "NOT_FOUND", "no such address"))
-        } else {
-            Ok(api::Address {
-                name,
-                receiver_name: "Sari".to_owned(),
-                city: "Bandung".to_owned(),
-                postal_code: "40115".to_owned(),
-                ..api::Address::default()
-            })
+        let address = |request: api::GetAddressRequest| {
+            if request.name.ends_with("/gone") {
+                return Err(refuse(Code::NotFound, "NOT_FOUND", "no such address"));
+            }
+            let (receiver_name, city) = ("Sari".to_owned(), "Bandung".to_owned());
+            Ok(api::Address { name: request.name, receiver_name, city, ..api::Address::default() })
         };
-        self.script.read("GetAddress", || found).await
+        self.script.read("GetAddress", request, address).await
     }
 
     async fn list_addresses(

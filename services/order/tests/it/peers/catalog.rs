@@ -152,12 +152,12 @@ impl PricingService for Catalog {
         &self,
         request: Request<api::QuotePricesRequest>,
     ) -> Result<Response<api::QuotePricesResponse>, Status> {
-        let lines = request.into_inner().lines;
-        let price = || {
+        let price = |request: api::QuotePricesRequest| {
             let shelf = lock(&self.shelf);
-            Ok(api::QuotePricesResponse { lines: lines.iter().map(|line| shelf.price(line)).collect(), total: None })
+            let lines = request.lines.iter().map(|line| shelf.price(line)).collect();
+            Ok(api::QuotePricesResponse { lines, total: None })
         };
-        self.script.read("QuotePrices", price).await
+        self.script.read("QuotePrices", request, price).await
     }
 }
 
@@ -167,27 +167,24 @@ impl InventoryService for Catalog {
         &self,
         request: Request<api::CreateReservationRequest>,
     ) -> Result<Response<api::Reservation>, Status> {
-        let request = request.into_inner();
-        let hold = || lock(&self.shelf).hold(&request);
-        self.script.write("CreateReservation", &request.request_id, &request, hold).await
+        let hold = |request| lock(&self.shelf).hold(&request);
+        self.script.write("CreateReservation", |request| &request.request_id, request, hold).await
     }
 
     async fn commit_reservation(
         &self,
         request: Request<api::CommitReservationRequest>,
     ) -> Result<Response<api::Reservation>, Status> {
-        let request = request.into_inner();
-        let sell = || lock(&self.shelf).sell(id(&request.name));
-        self.script.write("CommitReservation", &request.request_id, &request, sell).await
+        let sell = |request: api::CommitReservationRequest| lock(&self.shelf).sell(id(&request.name));
+        self.script.write("CommitReservation", |request| &request.request_id, request, sell).await
     }
 
     async fn release_reservation(
         &self,
         request: Request<api::ReleaseReservationRequest>,
     ) -> Result<Response<api::Reservation>, Status> {
-        let request = request.into_inner();
-        let release = || lock(&self.shelf).release(id(&request.name));
-        self.script.write("ReleaseReservation", &request.request_id, &request, release).await
+        let release = |request: api::ReleaseReservationRequest| lock(&self.shelf).release(id(&request.name));
+        self.script.write("ReleaseReservation", |request| &request.request_id, request, release).await
     }
 
     async fn update_stock_level(

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use sekat_api_payment::v1 as api;
 use sekat_api_payment::v1::payment_event_service_server::{PaymentEventService, PaymentEventServiceServer};
 use sekat_api_payment::v1::payment_intent_service_server::{PaymentIntentService, PaymentIntentServiceServer};
@@ -45,6 +45,8 @@ pub struct Payment {
     script: Arc<Script>,
     books: Arc<Mutex<Books>>,
     told: watch::Sender<()>,
+    /// Grows when all streams break.
+    breaks: watch::Sender<()>,
 }
 
 /// The trace in which money comes.
@@ -52,19 +54,24 @@ pub const NOTIFICATION_TRACE: &str = "00-11112222333344445555666677778888-123456
 
 impl Payment {
     pub fn new(script: &Arc<Script>) -> Self {
-        Self { script: Arc::clone(script), books: Arc::default(), told: watch::Sender::new(()) }
+        Self {
+            script: Arc::clone(script),
+            books: Arc::default(),
+            told: watch::Sender::new(()),
+            breaks: watch::Sender::new(()),
+        }
     }
 
     /// The money of a payment comes.
     pub fn pay(&self, payment: &str) {
         let mut books = lock(&self.books);
-        let news = match books.payments[payment].0 {
+        match books.payments[payment].0 {
             Funds::Open => books.now(payment, Funds::Authorized, PaymentEventType::Authorized),
             Funds::Over => books.now(payment, Funds::Late, PaymentEventType::PaidLate),
             stands => panic!("a payment that is {stands:?} cannot be paid"),
-        };
+        }
         drop(books);
-        news.then(|| self.told.send_replace(()));
+        self.told.send_replace(());
     }
 
     /// The provider refuses a payment.
@@ -82,6 +89,11 @@ impl Payment {
         }
         drop(books);
         self.told.send_replace(());
+    }
+
+    /// Ends all streams of news.
+    pub fn break_streams(&self) {
+        self.breaks.send_replace(());
     }
 
     /// The number of events.
@@ -106,7 +118,7 @@ impl Payment {
 }
 
 impl Books {
-    fn now(&mut self, payment: &str, funds: Funds, news: PaymentEventType) -> bool {
+    fn now(&mut self, payment: &str, funds: Funds, news: PaymentEventType) {
         let entry = self.payments.get_mut(payment).unwrap();
         entry.0 = funds;
         let event = api::PaymentEvent {
@@ -118,7 +130,6 @@ impl Books {
             traceparent: NOTIFICATION_TRACE.to_owned(),
         };
         self.news.push(event);
-        true
     }
 
     fn create(&mut self, request: &api::CreatePaymentIntentRequest) -> Result<api::PaymentIntent, Status> {
@@ -177,31 +188,32 @@ impl PaymentIntentService for Payment {
         &self,
         request: Request<api::CreatePaymentIntentRequest>,
     ) -> Result<Response<api::PaymentIntent>, Status> {
-        let request = request.into_inner();
-        let create = || lock(&self.books).create(&request);
-        self.script.write("CreatePaymentIntent", &request.request_id, &request, create).await
+        let create = |request| lock(&self.books).create(&request);
+        self.script.write("CreatePaymentIntent", |request| &request.request_id, request, create).await
     }
 
     async fn capture_payment_intent(
         &self,
         request: Request<api::CapturePaymentIntentRequest>,
     ) -> Result<Response<api::PaymentIntent>, Status> {
-        let request = request.into_inner();
-        let capture = || lock(&self.books).capture(&request.name);
-        let reply = self.script.write("CapturePaymentIntent", &request.request_id, &request, capture).await;
-        self.told.send_replace(());
-        reply
+        let capture = |request: api::CapturePaymentIntentRequest| {
+            let captured = lock(&self.books).capture(&request.name);
+            self.told.send_replace(());
+            captured
+        };
+        self.script.write("CapturePaymentIntent", |request| &request.request_id, request, capture).await
     }
 
     async fn cancel_payment_intent(
         &self,
         request: Request<api::CancelPaymentIntentRequest>,
     ) -> Result<Response<api::PaymentIntent>, Status> {
-        let request = request.into_inner();
-        let cancel = || lock(&self.books).cancel(&request.name, request.reason());
-        let reply = self.script.write("CancelPaymentIntent", &request.request_id, &request, cancel).await;
-        self.told.send_replace(());
-        reply
+        let cancel = |request: api::CancelPaymentIntentRequest| {
+            let canceled = lock(&self.books).cancel(&request.name, request.reason());
+            self.told.send_replace(());
+            canceled
+        };
+        self.script.write("CancelPaymentIntent", |request| &request.request_id, request, cancel).await
     }
 
     async fn get_payment_intent(
@@ -234,8 +246,10 @@ impl PaymentEventService for Payment {
         &self,
         request: Request<api::WatchPaymentEventsRequest>,
     ) -> Result<Response<Self::WatchPaymentEventsStream>, Status> {
-        let after: usize = request.into_inner().resume_token.parse().unwrap_or_default();
-        self.script.read("WatchPaymentEvents", || Ok(())).await?;
+        let token = |request: api::WatchPaymentEventsRequest| Ok(request.resume_token.parse().unwrap_or_default());
+        let after: usize = self.script.read("WatchPaymentEvents", request, token).await?.into_inner();
+        let mut breaks = self.breaks.subscribe();
+        let broken = async move { breaks.changed().await };
         let start = (Arc::clone(&self.books), self.told.subscribe(), after);
         let stream = futures_util::stream::unfold(start, |(books, mut told, at)| async move {
             loop {
@@ -247,6 +261,6 @@ impl PaymentEventService for Payment {
                 }
             }
         });
-        Ok(Response::new(Box::pin(stream)))
+        Ok(Response::new(Box::pin(stream.take_until(Box::pin(broken)))))
     }
 }

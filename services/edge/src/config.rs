@@ -1,0 +1,123 @@
+//! What the process is told: which of the three edges it is, and how often one visitor may call.
+
+use std::num::NonZeroU32;
+
+use sekat_mesh::{Env, FromEnv};
+
+const ROLE: &str = "SEKAT_ROLE";
+
+/// An app calls ten times for a screen; no person asks for twenty screens a second.
+const PER_SESSION: NonZeroU32 = NonZeroU32::new(200).unwrap();
+/// Mobile operators put many people behind one address.
+const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+/// Each costs the account service a password hash, made to be slow: two cores make about this many in a second.
+const SIGN_INS_PER_ADDRESS: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
+/// Which edge this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Where apps browse: in front of the showcase domain.
+    ShowcaseEdge,
+    /// Where apps buy and sellers sell: in front of the commerce domain.
+    CommerceEdge,
+    /// Where payment providers report.
+    NotifyIngress,
+}
+
+impl Role {
+    /// The role in this process's environment, if it holds one.
+    #[must_use]
+    pub fn of_process() -> Option<Self> {
+        std::env::var(ROLE).ok().and_then(|text| Self::from_env(&text))
+    }
+
+    /// The workload's name in the contracts.
+    #[must_use]
+    pub const fn workload(self) -> &'static str {
+        match self {
+            Self::ShowcaseEdge => "showcase-edge",
+            Self::CommerceEdge => "commerce-edge",
+            Self::NotifyIngress => "notify-ingress",
+        }
+    }
+}
+
+impl FromEnv for Role {
+    const EXPECTED: &'static str = "showcase-edge, commerce-edge or notify-ingress";
+
+    fn from_env(text: &str) -> Option<Self> {
+        [Self::ShowcaseEdge, Self::CommerceEdge, Self::NotifyIngress].into_iter().find(|role| role.workload() == text)
+    }
+
+    fn placeholder() -> Self {
+        Self::ShowcaseEdge
+    }
+}
+
+/// Settings of an edge.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// `SEKAT_ROLE`: which edge this is.
+    pub role: Role,
+    /// How often one visitor may call.
+    pub rates: Rates,
+}
+
+/// Calls per second that are admitted for as long as one likes; twice as many may come at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// `SEKAT_RATE_PER_SECOND`: of one session.
+    pub per_session: NonZeroU32,
+    /// `SEKAT_ANONYMOUS_PER_SECOND`: from one address, of all who are not signed in.
+    pub per_address: NonZeroU32,
+    /// `SEKAT_SIGN_IN_PER_SECOND`: from one address, to sign up, sign in or renew a session.
+    pub sign_ins_per_address: NonZeroU32,
+}
+
+impl Config {
+    /// Reads the settings; what is wrong is collected in `env`.
+    pub fn read(env: &mut Env) -> Self {
+        let mut rate = |name, usual: NonZeroU32| {
+            NonZeroU32::new(env.optional(name, usual.get())).unwrap_or_else(|| {
+                env.problem(name, "must be at least 1 call per second");
+                usual
+            })
+        };
+        let rates = Rates {
+            per_session: rate("SEKAT_RATE_PER_SECOND", PER_SESSION),
+            per_address: rate("SEKAT_ANONYMOUS_PER_SECOND", PER_ADDRESS),
+            sign_ins_per_address: rate("SEKAT_SIGN_IN_PER_SECOND", SIGN_INS_PER_ADDRESS),
+        };
+        Self { role: env.required(ROLE), rates }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_wrong_is_reported_by_name() {
+        let bad = [("SEKAT_ROLE", "payment"), ("SEKAT_RATE_PER_SECOND", "0"), ("SEKAT_SIGN_IN_PER_SECOND", "many")];
+        let mut env = Env::from_vars(bad);
+        Config::read(&mut env);
+        let report = env.finish().unwrap_err().to_string();
+        let role = "SEKAT_ROLE must be showcase-edge, commerce-edge or notify-ingress";
+        for line in [role, "SEKAT_RATE_PER_SECOND must be at least 1", "SEKAT_SIGN_IN_PER_SECOND must be a whole"] {
+            assert!(report.contains(line), "{report}");
+        }
+        assert_eq!(report.lines().count(), bad.len(), "{report}");
+    }
+
+    #[test]
+    fn each_role_is_read_and_its_rates_have_defaults() {
+        for role in [Role::ShowcaseEdge, Role::CommerceEdge, Role::NotifyIngress] {
+            let mut env = Env::from_vars([("SEKAT_ROLE", role.workload()), ("SEKAT_SIGN_IN_PER_SECOND", "7")]);
+            let config = Config::read(&mut env);
+            env.finish().unwrap();
+            let Rates { per_session, per_address, sign_ins_per_address } = config.rates;
+            assert_eq!((config.role, per_session.get()), (role, 200));
+            assert_eq!((per_address.get(), sign_ins_per_address.get()), (1_000, 7));
+        }
+    }
+}
