@@ -2,8 +2,8 @@
 //! calls in flight and the length of a message.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tonic::{Code, Status};
 
@@ -87,6 +87,44 @@ impl Slots {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The calls in flight of all callers of a server. One caller may fill it; once another finds it full, nobody gets
+/// more than half for a moment, so that the other's next attempt finds room.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    slots: Arc<Slots>,
+    began: Instant,
+    /// Milliseconds after `began` until which shares are enforced.
+    shared_until: AtomicU64,
+}
+
+/// How long shares are enforced after a caller within its share found no slot: twice the pause after which it comes
+/// back.
+const SHARING: Duration = OVERLOAD_RETRY.saturating_mul(2);
+
+impl InFlight {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { slots: Slots::new(most), began: Instant::now(), shared_until: AtomicU64::new(0) })
+    }
+
+    /// A slot at once or none, for a caller that holds `own` slots already.
+    pub(crate) fn take(&self, own: usize) -> Option<Slot> {
+        let above_share = own >= self.slots.most.div_ceil(2);
+        if above_share && self.now() < self.shared_until.load(Ordering::Relaxed) {
+            return None;
+        }
+        let slot = self.slots.take();
+        if slot.is_none() && !above_share {
+            let sharing = u64::try_from(SHARING.as_millis()).unwrap_or(u64::MAX);
+            self.shared_until.store(self.now().saturating_add(sharing), Ordering::Relaxed);
+        }
+        slot
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -175,6 +213,16 @@ mod tests {
             assert_eq!(refused.code(), Code::ResourceExhausted);
             assert!(results.iter().rev().skip(1).all(Result::is_ok));
         }
+    }
+
+    #[test]
+    fn a_caller_may_fill_the_server_until_another_comes() {
+        let in_flight = InFlight::new(4);
+        let mut greedy: Vec<Slot> = (0..4).map(|own| in_flight.take(own).unwrap()).collect();
+        assert!(in_flight.take(0).is_none(), "it is full");
+        greedy.pop();
+        assert!(in_flight.take(3).is_none(), "above its half, while another waits");
+        assert!(in_flight.take(0).is_some(), "the other gets the slot");
     }
 
     #[test]

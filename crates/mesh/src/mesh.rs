@@ -354,6 +354,14 @@ impl Mesh {
         })
     }
 
+    /// A listener that is configured and not served would accept connections and never answer.
+    pub(crate) fn close_unused_listeners(&self) {
+        let unused = std::mem::take(&mut *self.0.bound.lock().unwrap_or_else(PoisonError::into_inner));
+        for name in unused.into_keys() {
+            tracing::warn!(name, "this workload serves nothing on a listener that it is given; it is closed");
+        }
+    }
+
     /// The verifier of end users' tokens, if the process was given the keys.
     pub(crate) async fn end_users(&self) -> Result<Option<EndUsers>, ConfigError> {
         let Some(dir) = &self.0.settings.trust_dir else { return Ok(None) };
@@ -379,7 +387,7 @@ pub(crate) const MESH_LISTENER: ListenerName = ListenerName { name: "mesh", vari
 pub(crate) const FEED_LISTENER: ListenerName = ListenerName { name: "feed", variable: "SEKAT_FEED_LISTEN" };
 pub(crate) const PUBLIC_LISTENER: ListenerName = ListenerName { name: "public", variable: "SEKAT_PUBLIC_LISTEN" };
 const HEALTH_LISTENER: ListenerName = ListenerName { name: HEALTH, variable: "SEKAT_HEALTH_LISTEN" };
-const HEALTH: &str = "health";
+pub(crate) const HEALTH: &str = "health";
 
 async fn bind(listen: Listen) -> Result<BTreeMap<&'static str, TcpListener>, ConfigError> {
     let wanted = [

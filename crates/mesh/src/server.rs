@@ -20,9 +20,11 @@ use tower::Service;
 use tower::util::BoxCloneSyncService;
 
 use crate::authorize::{Handler, Table};
-use crate::limits::{DRAIN, IN_FLIGHT_FLOOR, IN_FLIGHT_PER_CORE, LAME_DUCK, MESSAGE_BYTES, OPEN_STREAMS, Slots};
+use crate::limits::{
+    DRAIN, IN_FLIGHT_FLOOR, IN_FLIGHT_PER_CORE, InFlight, LAME_DUCK, MESSAGE_BYTES, OPEN_STREAMS, Slots,
+};
 use crate::listen::{Surface, accept, all_done};
-use crate::mesh::{ConfigError, FEED_LISTENER, ListenerName, MESH_LISTENER, Mesh, PUBLIC_LISTENER, Profile};
+use crate::mesh::{ConfigError, FEED_LISTENER, HEALTH, ListenerName, MESH_LISTENER, Mesh, PUBLIC_LISTENER, Profile};
 use crate::stack::{AccessRecords, Stack};
 use crate::{BoxError, reflection, telemetry, web};
 
@@ -135,8 +137,10 @@ impl Server {
         let mut fatal: JoinSet<BoxError> = std::mem::take(&mut self.fatal).into_iter().collect();
         let tasks = std::mem::take(&mut self.tasks);
         let names: Vec<String> = self.apis.iter().flat_map(|(api, _)| services(api)).collect();
+        let mut served = Vec::new();
         for (listener, surface) in self.surfaces().await? {
             let socket = mesh.take_listener(listener)?;
+            served.push(listener.name);
             tokio::spawn(accept(socket, surface, mesh.shutdown(), mesh.connections().clone()));
         }
         let mut running = JoinSet::new();
@@ -147,7 +151,8 @@ impl Server {
             });
         }
         set_health(&mesh, &names, ServingStatus::Serving).await;
-        announce_ready(&mesh)?;
+        mesh.close_unused_listeners();
+        announce_ready(&mesh, &served)?;
 
         let outcome = tokio::select! {
             () = until_shutdown(&mesh, &names) => Ok(()),
@@ -166,7 +171,7 @@ impl Server {
         let Self { mesh, apis, public, access_log, max_in_flight, message_bytes, .. } = self;
         check_access_log(&apis, access_log.is_some())?;
         let access_log = access_log.unwrap_or(AccessRecords::AtPeers);
-        let in_flight = Slots::new(max_in_flight);
+        let in_flight = InFlight::new(max_in_flight);
         let streams = Slots::new(OPEN_STREAMS);
         let stack = async |served: Vec<(&'static Api, Handler)>| -> Result<Arc<Stack>, ConfigError> {
             let end_users = mesh.end_users().await?;
@@ -179,7 +184,6 @@ impl Server {
                 end_users,
                 access_log: access_log.clone(),
                 in_flight: Arc::clone(&in_flight),
-                in_flight_most: max_in_flight,
                 streams: Arc::clone(&streams),
                 message_bytes,
             }))
@@ -277,9 +281,13 @@ async fn set_health(mesh: &Mesh, services: &[String], status: ServingStatus) {
 }
 
 /// One line in the log and, for whoever started the process, one file: the addresses that are now served.
-fn announce_ready(mesh: &Mesh) -> Result<(), BoxError> {
-    let addresses: BTreeMap<_, _> =
-        mesh.addresses().iter().map(|(name, address)| (*name, address.to_string())).collect();
+fn announce_ready(mesh: &Mesh, served: &[&str]) -> Result<(), BoxError> {
+    let addresses: BTreeMap<_, _> = mesh
+        .addresses()
+        .iter()
+        .filter(|(name, _)| **name == HEALTH || served.contains(name))
+        .map(|(name, address)| (*name, address.to_string()))
+        .collect();
     let json = serde_json::to_string(&addresses)?;
     tracing::info!(workload = mesh.workload(), id = mesh.id().as_str(), addresses = json, "ready");
     if let Some(path) = &mesh.settings().ready_file {

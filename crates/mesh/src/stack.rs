@@ -30,7 +30,7 @@ use crate::authorize::{Permit, Rule, Table, Visitor, policy_denied};
 use crate::context::{self, Context, TraceContext};
 use crate::deadline::{self, Deadline};
 use crate::end_user::{EndUsers, check_scope};
-use crate::limits::{OVERLOAD_RETRY, Slot, Slots};
+use crate::limits::{InFlight, OVERLOAD_RETRY, Slot, Slots};
 use crate::refusal::{self, refuse};
 use crate::reply::{self, CallBody, Keep, Limited, Stream};
 use crate::telemetry::call::{Call, Side, Start};
@@ -47,8 +47,7 @@ pub(crate) struct Stack {
     pub(crate) table: Table,
     pub(crate) end_users: Option<EndUsers>,
     pub(crate) access_log: AccessRecords,
-    pub(crate) in_flight: Arc<Slots>,
-    pub(crate) in_flight_most: usize,
+    pub(crate) in_flight: Arc<InFlight>,
     pub(crate) streams: Arc<Slots>,
     pub(crate) message_bytes: usize,
 }
@@ -143,7 +142,7 @@ impl Stack {
                 return reply::refused(call, refusal.status);
             }
         };
-        call.attribute("sekat.decision", "allow");
+        call.admitted();
         self.run(&on, call, admitted, parts, body).await
     }
 
@@ -233,12 +232,10 @@ impl Stack {
         Ok(claims)
     }
 
-    /// Layer 7. While others are served too, one caller gets at most half of the slots.
+    /// Layer 7.
     fn take_slot(&self, on: &Connection) -> Result<Running, Refusal> {
         let own = on.counters.in_flight.load(Ordering::Relaxed);
-        let fair = own < self.in_flight_most.div_ceil(2) || own >= self.in_flight.taken();
-        let slot = if fair { self.in_flight.take() } else { None };
-        let slot = slot.ok_or_else(overloaded)?;
+        let slot = self.in_flight.take(own).ok_or_else(overloaded)?;
         on.counters.in_flight.fetch_add(1, Ordering::Relaxed);
         Ok(Running { peer: Arc::clone(&on.counters), _slot: slot })
     }

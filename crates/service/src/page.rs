@@ -52,9 +52,12 @@ impl<'a> Page<'a> {
     ///
     /// # Errors
     /// [`StoreError::TooLong`] if a cursor is.
-    pub fn cut<M: Message>(self, rows: Vec<(String, M)>) -> Result<(Vec<M>, String), StoreError> {
+    pub fn cut<M: Message>(
+        self,
+        rows: impl IntoIterator<Item = (String, M)>,
+    ) -> Result<(Vec<M>, String), StoreError> {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
-        let (mut messages, mut last, mut bytes) = (Vec::with_capacity(rows.len()), None, 0_usize);
+        let (mut messages, mut last, mut bytes) = (Vec::new(), None, 0_usize);
         for (cursor, message) in rows {
             bytes = bytes.saturating_add(message.encoded_len()).saturating_add(ELEMENT_BYTES);
             // One row is always returned: a client that pages on must get on.

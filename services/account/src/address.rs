@@ -1,33 +1,30 @@
 //! Addresses of one's own account.
 
+use prost::Message as _;
 use sekat_api_account::v1::{
     Address, CreateAddressRequest, GetAddressRequest, ListAddressesRequest, ListAddressesResponse,
 };
 use sekat_mesh::Permit;
-use sekat_store::{FilterDigest, RequestKey, Row, Tx, Value, page_size};
-use tonic::codegen::Bytes;
+use sekat_service::{Page, Violations};
+use sekat_store::{FilterDigest, RequestKey, Row, Tx, Value};
 
 use crate::error::Error;
 use crate::rpc::{State, own_account};
-use crate::validate::{self, Violations};
+use crate::validate;
 
 /// Enough for anybody's family, and a bound on what one account can store.
 const MAX_ADDRESSES: i64 = 20;
 
 /// Adds an address.
-pub(crate) async fn create(
-    state: &State,
-    permit: &Permit,
-    request: CreateAddressRequest,
-    body: &Bytes,
-) -> Result<Address, Error> {
+pub(crate) async fn create(state: &State, permit: &Permit, request: CreateAddressRequest) -> Result<Address, Error> {
+    let body = request.encode_to_vec();
     let account = own_account(permit, &request.parent)?;
     let address = request.address.unwrap_or_default();
     let mut violations = Violations::default();
     validate::address(&mut violations, &address);
     violations.finish()?;
     let id = uuid::Uuid::now_v7().simple().to_string();
-    let key = RequestKey { access: permit.access(), request_id: &request.request_id, body };
+    let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
     state.store.write_once(key, move |tx| insert(tx, &id, &account, &address)).await
 }
 
@@ -47,10 +44,11 @@ fn insert(tx: &mut dyn Tx, id: &str, account: &str, address: &Address) -> Result
     Ok(Address { name: format!("accounts/{account}/addresses/{id}"), ..address.clone() })
 }
 
-/// Returns an address: a buyer's own, or the one that order names for the buyer whose checkout it runs.
+/// Returns an address: a buyer's own, or the one that order names for the buyer whose checkout it runs. While that
+/// buyer waits, order brings their token along, and then it must be theirs.
 pub(crate) async fn get(state: &State, permit: &Permit, request: GetAddressRequest) -> Result<Address, Error> {
     let (account, id) = parts(&request.name).ok_or(Error::NotFound("address"))?;
-    if permit.caller().path() != "/order" {
+    if permit.caller().path() != "/order" || permit.end_user().is_some() {
         own_account(permit, &format!("accounts/{account}"))?;
     }
     let (account, id) = (account.to_owned(), id.to_owned());
@@ -62,7 +60,7 @@ pub(crate) async fn get(state: &State, permit: &Permit, request: GetAddressReque
                  FROM addresses WHERE id = $1 AND account = $2",
                 &[Value::from(&id), Value::from(&account)],
             )?;
-            row.map(|row| read(&row)).transpose()
+            row.map(|row| Ok(read(&row)?.1)).transpose()
         })
         .await?;
     found.ok_or(Error::NotFound("address"))
@@ -76,31 +74,20 @@ pub(crate) async fn list(
 ) -> Result<ListAddressesResponse, Error> {
     let account = own_account(permit, &request.parent)?;
     let filter = FilterDigest::new("ListAddresses", &[account.as_bytes()]);
-    let pages = state.store.pages();
-    let after = match request.page_token.as_str() {
-        "" => String::new(),
-        token => pages.decode(filter, token)?,
-    };
-    let size = page_size(request.page_size, 20, 20)?;
-    let mut addresses = state
+    let page = Page::new(state.store.pages(), filter, &request.page_token, request.page_size, (20, 20))?;
+    let (after, limit) = (page.after(), page.limit());
+    let rows = state
         .store
         .read::<_, Error>(move |tx| {
             let rows = tx.rows(
                 "SELECT id, account, receiver_name, phone, street, district, city, province, postal_code
                  FROM addresses WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
-                &[Value::from(&account), Value::from(&after), size.saturating_add(1).into()],
+                &[Value::from(&account), Value::from(&after), limit.into()],
             )?;
             rows.iter().map(read).collect::<Result<Vec<_>, _>>()
         })
         .await?;
-    let limit = usize::try_from(size).unwrap_or(usize::MAX);
-    let has_more = addresses.len() > limit;
-    addresses.truncate(limit);
-    let last = addresses.last().and_then(|address| parts(&address.name)).map(|(_, id)| id);
-    let next_page_token = match last.filter(|_| has_more) {
-        Some(last) => pages.encode(filter, last)?,
-        None => String::new(),
-    };
+    let (addresses, next_page_token) = page.cut(rows)?;
     Ok(ListAddressesResponse { addresses, next_page_token })
 }
 
@@ -110,9 +97,11 @@ fn parts(name: &str) -> Option<(&str, &str)> {
     (is_id(account) && is_id(id)).then_some((account, id))
 }
 
-fn read(row: &Row) -> Result<Address, Error> {
-    Ok(Address {
-        name: format!("accounts/{}/addresses/{}", row.text(1)?, row.text(0)?),
+/// An address after its id.
+fn read(row: &Row) -> Result<(String, Address), Error> {
+    let id = row.text(0)?.to_owned();
+    let address = Address {
+        name: format!("accounts/{}/addresses/{}", row.text(1)?, id),
         receiver_name: row.text(2)?.to_owned(),
         phone: row.text(3)?.to_owned(),
         street: row.text(4)?.to_owned(),
@@ -120,5 +109,6 @@ fn read(row: &Row) -> Result<Address, Error> {
         city: row.text(6)?.to_owned(),
         province: row.text(7)?.to_owned(),
         postal_code: row.text(8)?.to_owned(),
-    })
+    };
+    Ok((id, address))
 }

@@ -2,19 +2,19 @@
 
 use sekat_api_account::v1::{Account, AccountStanding, GetAccountRequest, GetAccountStandingRequest, Standing};
 use sekat_mesh::Permit;
+use sekat_service::timestamp;
 use sekat_store::{Row, Tx, Value};
 
 use crate::error::Error;
-use crate::rpc::{State, own_account, timestamp};
+use crate::rpc::{State, own_account};
 
 /// An account with what only this service sees of it.
 pub(crate) struct Stored {
     pub(crate) id: String,
     pub(crate) account: Account,
     pub(crate) password_hash: String,
-    pub(crate) request_id: String,
+    pub(crate) request_hash: Vec<u8>,
     pub(crate) is_blocked: bool,
-    pub(crate) version: i64,
 }
 
 /// The caller's own account.
@@ -41,7 +41,7 @@ pub(crate) fn account_id(name: &str) -> Option<&str> {
 pub(crate) fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Stored>, Error> {
     let row = tx.optional(
         "SELECT id, display_name, email, phone, locale, creator_handle, password_hash, blocked, version, create_ms,
-                request_id
+                request_hash
          FROM accounts WHERE id = $1",
         &[Value::from(id)],
     )?;
@@ -50,14 +50,13 @@ pub(crate) fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Stored>, Error> 
 
 pub(crate) fn by_email(tx: &mut dyn Tx, email: &str) -> Result<Option<Stored>, Error> {
     let row = tx.optional("SELECT id FROM accounts WHERE email = $1", &[Value::from(email)])?;
-    match row {
-        Some(row) => by_id(tx, row.text(0)?),
-        None => Ok(None),
-    }
+    row.map_or(Ok(None), |row| by_id(tx, row.text(0)?))
 }
 
-pub(crate) fn handle_exists(tx: &mut dyn Tx, handle: &str) -> Result<bool, Error> {
-    Ok(tx.optional("SELECT id FROM accounts WHERE creator_handle = $1", &[Value::from(handle)])?.is_some())
+/// The account that a request made.
+pub(crate) fn by_request(tx: &mut dyn Tx, request_id: &str) -> Result<Option<Stored>, Error> {
+    let row = tx.optional("SELECT id FROM accounts WHERE request_id = $1", &[Value::from(request_id)])?;
+    row.map_or(Ok(None), |row| by_id(tx, row.text(0)?))
 }
 
 fn read(row: &Row) -> Result<Stored, Error> {
@@ -69,7 +68,7 @@ fn read(row: &Row) -> Result<Stored, Error> {
         email: row.text(2)?.to_owned(),
         phone: row.text(3)?.to_owned(),
         locale: row.text(4)?.to_owned(),
-        creator_handle: row.opt_text(5)?.unwrap_or_default().to_owned(),
+        creator_handle: row.text(5)?.to_owned(),
         etag: version.to_string(),
         create_time: Some(timestamp(row.int(9)?)),
     };
@@ -78,7 +77,6 @@ fn read(row: &Row) -> Result<Stored, Error> {
         account,
         password_hash: row.text(6)?.to_owned(),
         is_blocked: row.bool(7)?,
-        version,
-        request_id: row.text(10)?.to_owned(),
+        request_hash: row.bytes(10)?.to_vec(),
     })
 }

@@ -9,17 +9,18 @@ use sekat_api_account::v1::{self as api};
 use sekat_identity::jws::SigningKey;
 use sekat_mesh::Permit;
 use sekat_store::Store;
-use tonic::codegen::Bytes;
 use tonic::{Request, Response, Status};
 
 use crate::error::Error;
 use crate::password::Hasher;
+use crate::refresh_token::RefreshTokens;
 use crate::{address, create_account, read_account, session, update_account};
 
 /// What all methods work with.
 pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) key: SigningKey,
+    pub(crate) refresh_tokens: RefreshTokens,
     pub(crate) hasher: Hasher,
 }
 
@@ -30,20 +31,9 @@ pub(crate) struct Account(pub(crate) Arc<State>);
 /// The id of the caller's own account, if that is the one that is named. Anybody else's is answered like one that
 /// does not exist.
 pub(crate) fn own_account(permit: &Permit, name: &str) -> Result<String, Error> {
-    let own = session::caller_account(permit)?;
-    match read_account::account_id(name) {
-        Some(named) if named == own => Ok(own),
-        _ => Err(Error::NotFound("account")),
-    }
-}
-
-pub(crate) fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1000)).unwrap_or_default().saturating_mul(1_000_000);
-    prost_types::Timestamp { seconds: ms.div_euclid(1000), nanos }
-}
-
-fn encoded(message: &impl prost::Message) -> Bytes {
-    message.encode_to_vec().into()
+    let own = permit.account().map_err(|_| Error::SessionEnded)?;
+    let id = read_account::account_id(name).filter(|_| name == own).ok_or(Error::NotFound("account"))?;
+    Ok(id.to_owned())
 }
 
 #[tonic::async_trait]
@@ -66,9 +56,7 @@ impl AccountService for Account {
         request: Request<api::UpdateAccountRequest>,
     ) -> Result<Response<api::Account>, Status> {
         let permit = Permit::of(&request)?;
-        let request = request.into_inner();
-        let body = encoded(&request);
-        Ok(Response::new(update_account::update(&self.0, &permit, request, &body).await?))
+        Ok(Response::new(update_account::update(&self.0, &permit, request.into_inner()).await?))
     }
 
     async fn get_account_standing(
@@ -119,9 +107,7 @@ impl AddressService for Account {
         request: Request<api::CreateAddressRequest>,
     ) -> Result<Response<api::Address>, Status> {
         let permit = Permit::of(&request)?;
-        let request = request.into_inner();
-        let body = encoded(&request);
-        Ok(Response::new(address::create(&self.0, &permit, request, &body).await?))
+        Ok(Response::new(address::create(&self.0, &permit, request.into_inner()).await?))
     }
 
     async fn get_address(&self, request: Request<api::GetAddressRequest>) -> Result<Response<api::Address>, Status> {

@@ -1,45 +1,36 @@
 //! Signing in, staying signed in, signing out.
 
-use std::path::Path;
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::rand::{SecureRandom, SystemRandom};
+use prost::Message as _;
 use sekat_api_account::v1::{
     CreateSessionRequest, RefreshSessionRequest, RevokeSessionRequest, Session, SessionClaims, SessionScope,
 };
 use sekat_identity::end_user::{Audience, EndUserClaims, ISSUER, Scope};
-use sekat_identity::jws::SigningKey;
-use sekat_mesh::{BoxError, Permit};
-use sekat_store::{Tx, Value, now_ms};
+use sekat_mesh::Permit;
+use sekat_service::{Invalid, timestamp};
+use sekat_store::{RequestKey, StoreError, Tx, Value, now_ms};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::read_account::{self, Stored};
-use crate::rpc::{State, timestamp};
-use crate::validate::Violations;
+use crate::refresh_token::{Presented, RefreshTokens, digest};
+use crate::rpc::State;
+use crate::validate;
 
 /// How long an access token holds. A revoked session is refused sooner, because edges ask.
 const ACCESS_LIFE_MS: i64 = 15 * 60 * 1000;
 /// How long a session lasts without being refreshed.
 const REFRESH_LIFE_MS: i64 = 30 * 24 * 60 * 60 * 1000;
-/// Random bytes in a refresh token: not to be guessed.
-const REFRESH_BYTES: usize = 32;
-
-/// Reads the key that signs access tokens.
-pub(crate) fn signing_key(path: &Path) -> Result<SigningKey, BoxError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("SEKAT_TOKEN_KEY_FILE {} cannot be read: {error}", path.display()))?;
-    Ok(SigningKey::from_pkcs8_pem(&text)?)
-}
+/// Sessions of one account: more devices than anybody has. The oldest makes room.
+const MAX_SESSIONS: i64 = 100;
 
 /// A session as it is stored.
 struct Row {
     id: String,
     account: String,
     scope: SessionScope,
+    /// The number of the refresh token that works.
+    generation: i64,
     refresh_hash: Vec<u8>,
-    previous_refresh_hash: Option<Vec<u8>>,
     refresh_request_id: String,
     expire_ms: i64,
     is_revoked: bool,
@@ -49,10 +40,10 @@ struct Row {
 pub(crate) async fn create(state: &State, permit: &Permit, request: CreateSessionRequest) -> Result<Session, Error> {
     let scope = request.scope();
     let CreateSessionRequest { email, password, request_id, .. } = request;
-    let mut violations = Violations::default();
-    violations.check(scope != SessionScope::Unspecified, "scope", "must be BUYER, SELLER or CREATOR");
-    violations.check(!request_id.is_empty() && request_id.len() <= 64, "request_id", "must be a UUID");
-    violations.finish()?;
+    if scope == SessionScope::Unspecified {
+        return Err(Invalid::field("scope", "must be BUYER, SELLER or CREATOR").into());
+    }
+    validate::request_id(&request_id)?;
     let email = email.to_lowercase();
     let stored = state.store.read(move |tx| read_account::by_email(tx, &email)).await?;
     let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
@@ -64,145 +55,177 @@ pub(crate) async fn create(state: &State, permit: &Permit, request: CreateSessio
         return Err(Error::NoCreatorHandle);
     }
     let account = stored.id.clone();
-    let secret = secret()?;
-    let new_id = uuid::Uuid::now_v7().simple().to_string();
-    let for_store = secret.clone();
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    let tokens = state.refresh_tokens.clone();
     let session = state
         .store
-        .write(Some(permit.access()), move |tx| open(tx, &new_id, &account, scope, &request_id, &for_store))
+        .write(Some(permit.access()), move |tx| open(tx, &tokens, &id, &account, scope, &request_id))
         .await?;
-    let refresh_token = refresh_token(&session.id, &secret);
-    issue(state, &stored, &session, refresh_token)
+    issue(state, &stored, &session)
 }
 
+/// Either a new session, or the one that an earlier request with this id made.
 fn open(
     tx: &mut dyn Tx,
+    tokens: &RefreshTokens,
     new_id: &str,
     account: &str,
     scope: SessionScope,
     request_id: &str,
-    secret: &str,
 ) -> Result<Row, Error> {
     let now = now_ms();
-    tx.exec(
-        "INSERT INTO sessions (id, account, scope, refresh_hash, request_id, expire_ms, create_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+    let is_new = tx.exec(
+        "INSERT INTO sessions (id, account, scope, generation, refresh_hash, request_id, expire_ms, create_ms)
+         VALUES ($1, $2, $3, 1, $4, $5, $6, $7)
          ON CONFLICT (account, request_id) DO NOTHING",
         &[
             Value::from(new_id),
             Value::from(account),
             i64::from(i32::from(scope)).into(),
-            Value::from(digest(&refresh_token(new_id, secret))),
+            Value::from(digest(&tokens.make(new_id, 1))),
             Value::from(request_id),
             now.saturating_add(REFRESH_LIFE_MS).into(),
             now.into(),
         ],
-    )?;
-    // Either the row is new, or an earlier request with this id made it and its refresh token is replaced.
+    )? > 0;
+    if is_new {
+        make_room(tx, account, now)?;
+    }
     let row = tx.one(
         "SELECT id FROM sessions WHERE account = $1 AND request_id = $2",
         &[Value::from(account), Value::from(request_id)],
     )?;
-    let id = row.text(0)?.to_owned();
-    let session = by_id(tx, &id)?.ok_or(Error::SessionEnded)?;
-    if session.is_revoked || session.expire_ms <= now {
-        return Err(Error::SessionEnded);
-    }
+    let session = by_id(tx, row.text(0)?)?.filter(|session| session.stands(now)).ok_or(Error::SessionEnded)?;
     if session.scope != scope {
-        return Err(Error::Store(sekat_store::StoreError::RequestIdReused));
+        return Err(StoreError::RequestIdReused.into());
     }
-    let refresh_hash = digest(&refresh_token(&id, secret));
-    tx.exec("UPDATE sessions SET refresh_hash = $2 WHERE id = $1", &[Value::from(&id), Value::from(refresh_hash)])?;
+    if !is_new {
+        // The same token as before, unless the key has changed since.
+        let refresh_hash = digest(&tokens.make(&session.id, session.generation));
+        tx.exec(
+            "UPDATE sessions SET refresh_hash = $2 WHERE id = $1",
+            &[Value::from(&session.id), Value::from(refresh_hash)],
+        )?;
+    }
     Ok(session)
+}
+
+fn make_room(tx: &mut dyn Tx, account: &str, now: i64) -> Result<(), Error> {
+    tx.exec(
+        "DELETE FROM sessions WHERE account = $1 AND (expire_ms <= $2 OR id NOT IN
+             (SELECT id FROM sessions WHERE account = $1 ORDER BY create_ms DESC, id DESC LIMIT $3))",
+        &[Value::from(account), now.into(), MAX_SESSIONS.into()],
+    )?;
+    Ok(())
 }
 
 /// Trades a refresh token for new tokens. The old one works no more; a second use of it ends the session, because
 /// then two parties hold it. The very request that traded it may be repeated.
 pub(crate) async fn refresh(state: &State, permit: &Permit, request: RefreshSessionRequest) -> Result<Session, Error> {
-    let RefreshSessionRequest { refresh_token: presented, request_id } = request;
-    let id = presented.split_once('.').map(|(id, _)| id.to_owned()).ok_or(Error::SessionEnded)?;
-    let presented_hash = digest(&presented);
-    let next = refresh_token(&id, &secret()?);
-    let next_hash = digest(&next);
+    let RefreshSessionRequest { refresh_token, request_id } = request;
+    validate::request_id(&request_id)?;
+    let presented = state.refresh_tokens.read(&refresh_token).ok_or(Error::SessionEnded)?;
+    let tokens = state.refresh_tokens.clone();
     let refreshed = state
         .store
-        .write::<_, Error>(Some(permit.access()), move |tx| rotate(tx, &id, &presented_hash, &next_hash, &request_id))
+        .write::<_, Error>(Some(permit.access()), move |tx| rotate(tx, &tokens, &presented, &request_id))
         .await?;
     let (stored, session) = refreshed.ok_or(Error::SessionEnded)?;
-    issue(state, &stored, &session, next)
+    issue(state, &stored, &session)
+}
+
+/// What becomes of a session whose refresh token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    /// The next token is made.
+    Rotate,
+    /// The request was answered before, and is again.
+    Repeat,
+    /// Two parties hold its tokens.
+    End,
+    /// The token is not one of this session's.
+    Refuse,
+    /// The request id was used with another token.
+    OtherRequest,
+}
+
+fn decide(session: &Row, presented: &Presented, request_id: &str) -> Decision {
+    let is_same_request = session.refresh_request_id == request_id;
+    if presented.digest == session.refresh_hash {
+        return if is_same_request { Decision::OtherRequest } else { Decision::Rotate };
+    }
+    match presented.generation {
+        Some(number) if number.saturating_add(1) == session.generation && is_same_request => Decision::Repeat,
+        Some(number) if number < session.generation => Decision::End,
+        _ => Decision::Refuse,
+    }
 }
 
 /// `None` if the session has ended, or ends now because its token was used twice.
 fn rotate(
     tx: &mut dyn Tx,
-    id: &str,
-    presented: &[u8],
-    next: &[u8],
+    tokens: &RefreshTokens,
+    presented: &Presented,
     request_id: &str,
 ) -> Result<Option<(Stored, Row)>, Error> {
     let now = now_ms();
-    let Some(session) = by_id(tx, id)?.filter(|session| !session.is_revoked && session.expire_ms > now) else {
-        return Ok(None);
+    let id = presented.session.as_str();
+    let Some(session) = by_id(tx, id)?.filter(|session| session.stands(now)) else { return Ok(None) };
+    let generation = match decide(&session, presented, request_id) {
+        Decision::Rotate => session.generation.saturating_add(1),
+        Decision::Repeat => session.generation,
+        Decision::Refuse => return Ok(None),
+        Decision::OtherRequest => return Err(StoreError::RequestIdReused.into()),
+        Decision::End => {
+            tx.exec("UPDATE sessions SET revoked = 1 WHERE id = $1", &[Value::from(id)])?;
+            return Ok(None);
+        }
     };
-    let is_current = session.refresh_hash == presented;
-    let was_current = session.previous_refresh_hash.as_deref() == Some(presented);
-    if !is_current && was_current && session.refresh_request_id != request_id {
-        tx.exec("UPDATE sessions SET revoked = 1 WHERE id = $1", &[Value::from(id)])?;
-        return Ok(None);
-    }
-    if !is_current && !was_current {
-        return Ok(None);
-    }
     tx.exec(
-        "UPDATE sessions
-         SET previous_refresh_hash = $2, refresh_hash = $3, refresh_request_id = $4, expire_ms = $5
+        "UPDATE sessions SET generation = $2, refresh_hash = $3, refresh_request_id = $4, expire_ms = $5
          WHERE id = $1",
         &[
             Value::from(id),
-            Value::from(presented),
-            Value::from(next),
+            generation.into(),
+            Value::from(digest(&tokens.make(id, generation))),
             Value::from(request_id),
             now.saturating_add(REFRESH_LIFE_MS).into(),
         ],
     )?;
     let stored = read_account::by_id(tx, &session.account)?.ok_or(Error::SessionEnded)?;
-    Ok(Some((stored, session)))
+    Ok(by_id(tx, id)?.map(|session| (stored, session)))
 }
 
 /// Ends one of the caller's sessions.
 pub(crate) async fn revoke(state: &State, permit: &Permit, request: RevokeSessionRequest) -> Result<(), Error> {
-    let account = caller_account(permit)?;
-    let prefix = format!("accounts/{account}/sessions/");
-    let id = request.name.strip_prefix(&prefix).ok_or(Error::NotFound("session"))?.to_owned();
-    let changed = state
+    let body = request.encode_to_vec();
+    let own = permit.account().map_err(|_| Error::SessionEnded)?;
+    let id = request.name.strip_prefix(own).and_then(|rest| rest.strip_prefix("/sessions/"));
+    let id = id.ok_or(Error::NotFound("session"))?.to_owned();
+    let account = read_account::account_id(own).ok_or(Error::NotFound("session"))?.to_owned();
+    let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
+    state
         .store
-        .write::<_, Error>(Some(permit.access()), move |tx| {
-            Ok(tx.exec(
+        .write_once::<(), Error>(key, move |tx| {
+            let changed = tx.exec(
                 "UPDATE sessions SET revoked = 1 WHERE id = $1 AND account = $2",
                 &[Value::from(&id), Value::from(&account)],
-            )?)
+            )?;
+            if changed == 0 { Err(Error::NotFound("session")) } else { Ok(()) }
         })
-        .await?;
-    if changed == 0 { Err(Error::NotFound("session")) } else { Ok(()) }
+        .await
 }
 
 /// Says whether the session of the caller's token still stands.
 pub(crate) async fn verify(state: &State, permit: &Permit) -> Result<SessionClaims, Error> {
     let claims = permit.end_user().ok_or(Error::SessionEnded)?;
-    let (name, expire_s) = (claims.sid.clone(), claims.exp);
-    let id = name.rsplit('/').next().unwrap_or_default().to_owned();
+    let id = claims.sid.rsplit('/').next().unwrap_or_default().to_owned();
     let session = state.store.read(move |tx| by_id(tx, &id)).await?;
-    if session.is_none_or(|session| session.is_revoked) {
+    if !session.is_some_and(|session| session.stands(now_ms())) {
         return Err(Error::SessionEnded);
     }
-    let expire_time = prost_types::Timestamp { seconds: i64::try_from(expire_s).unwrap_or(i64::MAX), nanos: 0 };
-    Ok(SessionClaims { session: name, expire_time: Some(expire_time) })
-}
-
-/// The account id of whoever is signed in to commerce.
-pub(crate) fn caller_account(permit: &Permit) -> Result<String, Error> {
-    let claims = permit.end_user().ok_or(Error::SessionEnded)?;
-    read_account::account_id(&claims.sub).map(str::to_owned).ok_or(Error::SessionEnded)
+    let expire_time = timestamp(i64::try_from(claims.exp).unwrap_or(i64::MAX).saturating_mul(1000));
+    Ok(SessionClaims { session: claims.sid.clone(), expire_time: Some(expire_time) })
 }
 
 /// The shop of an account. One account has one shop, so its name follows from the account's random id and needs no
@@ -213,22 +236,7 @@ fn merchant_of(account: &str) -> String {
     format!("merchants/m-{id}")
 }
 
-/// A refresh token names its session, so that it is found without a search by its digest.
-fn refresh_token(session: &str, secret: &str) -> String {
-    format!("{session}.{secret}")
-}
-
-fn secret() -> Result<String, Error> {
-    let mut bytes = [0_u8; REFRESH_BYTES];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::NoRandomness)?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
-}
-
-fn digest(token: &str) -> Vec<u8> {
-    Sha256::digest(token.as_bytes()).to_vec()
-}
-
-fn issue(state: &State, stored: &Stored, session: &Row, refresh_token: String) -> Result<Session, Error> {
+fn issue(state: &State, stored: &Stored, session: &Row) -> Result<Session, Error> {
     let now = now_ms();
     let expire_ms = now.saturating_add(ACCESS_LIFE_MS);
     let name = format!("accounts/{}/sessions/{}", stored.id, session.id);
@@ -236,6 +244,7 @@ fn issue(state: &State, stored: &Stored, session: &Row, refresh_token: String) -
     let person = stored.account.name.clone();
     // A creator's token goes to the showcase: it holds the public handle and nothing that leads to the person.
     let (sub, sid, aud, scope) = match session.scope {
+        SessionScope::Creator if stored.account.creator_handle.is_empty() => return Err(Error::NoCreatorHandle),
         SessionScope::Creator => (
             stored.account.creator_handle.clone(),
             format!("sessions/{}", session.id),
@@ -243,7 +252,8 @@ fn issue(state: &State, stored: &Stored, session: &Row, refresh_token: String) -
             Scope::Creator,
         ),
         SessionScope::Seller => (person, name.clone(), Audience::CommerceEdge, Scope::Seller),
-        _ => (person, name.clone(), Audience::CommerceEdge, Scope::Buyer),
+        SessionScope::Buyer => (person, name.clone(), Audience::CommerceEdge, Scope::Buyer),
+        SessionScope::Unspecified => return Err(Error::SessionEnded),
     };
     let seconds = |ms: i64| u64::try_from(ms / 1000).unwrap_or_default();
     let claims = EndUserClaims {
@@ -260,17 +270,23 @@ fn issue(state: &State, stored: &Stored, session: &Row, refresh_token: String) -
         name,
         access_token: claims.sign(&state.key).map_err(Error::Signing)?,
         access_expire_time: Some(timestamp(expire_ms)),
-        refresh_token,
-        refresh_expire_time: Some(timestamp(now.saturating_add(REFRESH_LIFE_MS))),
+        refresh_token: state.refresh_tokens.make(&session.id, session.generation),
+        refresh_expire_time: Some(timestamp(session.expire_ms)),
         scope: session.scope.into(),
         account: stored.account.name.clone(),
         merchant: merchant.unwrap_or_default(),
     })
 }
 
+impl Row {
+    const fn stands(&self, now: i64) -> bool {
+        !self.is_revoked && self.expire_ms > now
+    }
+}
+
 fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Row>, Error> {
     let row = tx.optional(
-        "SELECT id, account, scope, refresh_hash, previous_refresh_hash, refresh_request_id, expire_ms, revoked
+        "SELECT id, account, scope, generation, refresh_hash, refresh_request_id, expire_ms, revoked
          FROM sessions WHERE id = $1",
         &[Value::from(id)],
     )?;
@@ -280,12 +296,50 @@ fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Row>, Error> {
             id: row.text(0)?.to_owned(),
             account: row.text(1)?.to_owned(),
             scope: scope.unwrap_or(SessionScope::Unspecified),
-            refresh_hash: row.bytes(3)?.to_vec(),
-            previous_refresh_hash: row.opt_bytes(4)?.map(<[u8]>::to_vec),
+            generation: row.int(3)?,
+            refresh_hash: row.bytes(4)?.to_vec(),
             refresh_request_id: row.text(5)?.to_owned(),
             expire_ms: row.int(6)?,
             is_revoked: row.bool(7)?,
         })
     })
     .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refresh_token_works_once_and_its_request_again() {
+        let digest = |number: i64| vec![u8::try_from(number).unwrap()];
+        let session = Row {
+            id: "s".to_owned(),
+            account: "a".to_owned(),
+            scope: SessionScope::Buyer,
+            generation: 5,
+            refresh_hash: digest(5),
+            refresh_request_id: "r4".to_owned(),
+            expire_ms: 1,
+            is_revoked: false,
+        };
+        let ours = |number| Presented { session: "s".to_owned(), generation: Some(number), digest: digest(number) };
+        let forged = |number| Presented { generation: None, ..ours(number) };
+        let table = [
+            (ours(5), "r5", Decision::Rotate),
+            (ours(5), "r4", Decision::OtherRequest),
+            (ours(4), "r4", Decision::Repeat),
+            (ours(4), "r5", Decision::End),
+            (ours(3), "r4", Decision::End),
+            (ours(1), "r1", Decision::End),
+            (ours(6), "r5", Decision::Refuse),
+            (forged(4), "r4", Decision::Refuse),
+            (forged(1), "r5", Decision::Refuse),
+            // Made with a key that has since been replaced.
+            (forged(5), "r5", Decision::Rotate),
+        ];
+        for (presented, request_id, decision) in table {
+            assert_eq!(decide(&session, &presented, request_id), decision, "{presented:?} {request_id}");
+        }
+    }
 }

@@ -1,28 +1,28 @@
 //! Changing one's own account.
 
+use prost::Message as _;
 use prost_types::FieldMask;
 use sekat_api_account::v1::{Account, UpdateAccountRequest};
 use sekat_mesh::Permit;
+use sekat_service::Violations;
 use sekat_store::{RequestKey, Tx, Value};
-use tonic::codegen::Bytes;
 
+use crate::creator_handle;
 use crate::error::Error;
 use crate::read_account;
 use crate::rpc::{State, own_account};
-use crate::validate::{self, Violations};
+use crate::validate::{self, DEFAULT_LOCALE};
 
 /// Changes the fields of the mask.
-pub(crate) async fn update(
-    state: &State,
-    permit: &Permit,
-    request: UpdateAccountRequest,
-    body: &Bytes,
-) -> Result<Account, Error> {
+pub(crate) async fn update(state: &State, permit: &Permit, request: UpdateAccountRequest) -> Result<Account, Error> {
+    let body = request.encode_to_vec();
     let UpdateAccountRequest { account, update_mask, etag, request_id } = request;
     let wanted = account.unwrap_or_default();
     let id = own_account(permit, &wanted.name)?;
     let mask = update_mask.unwrap_or_default();
-    let key = RequestKey { access: permit.access(), request_id: &request_id, body };
+    // It may come back beside the account or in it, as it was read (AIP-154).
+    let etag = if etag.is_empty() { wanted.etag.clone() } else { etag };
+    let key = RequestKey { access: permit.access(), request_id: &request_id, body: &body };
     state.store.write_once(key, move |tx| apply(tx, &id, &wanted, &mask, &etag)).await
 }
 
@@ -45,21 +45,21 @@ fn apply(tx: &mut dyn Tx, id: &str, wanted: &Account, mask: &FieldMask, etag: &s
     }
     validate::account(&mut violations, &next);
     violations.finish()?;
-    let takes_handle = !next.creator_handle.is_empty() && next.creator_handle != stored.account.creator_handle;
-    if takes_handle && read_account::handle_exists(tx, &next.creator_handle)? {
-        return Err(Error::HandleTaken);
+    if next.locale.is_empty() {
+        DEFAULT_LOCALE.clone_into(&mut next.locale);
     }
-    let handle = if next.creator_handle.is_empty() { Value::Null } else { Value::from(&next.creator_handle) };
+    if !next.creator_handle.is_empty() {
+        creator_handle::claim(tx, &next.creator_handle, id)?;
+    }
     tx.exec(
         "UPDATE accounts SET display_name = $2, phone = $3, locale = $4, creator_handle = $5, version = version + 1
-         WHERE id = $1 AND version = $6",
+         WHERE id = $1",
         &[
             Value::from(id),
             Value::from(&next.display_name),
             Value::from(&next.phone),
             Value::from(&next.locale),
-            handle,
-            stored.version.into(),
+            Value::from(&next.creator_handle),
         ],
     )?;
     Ok(read_account::by_id(tx, id)?.ok_or(Error::NotFound("account"))?.account)

@@ -1,5 +1,7 @@
 //! What batch reads take.
 
+use sekat_service::Invalid;
+
 use crate::error::Error;
 use crate::names;
 
@@ -9,7 +11,7 @@ const MAX_BATCH: usize = 100;
 /// The ids of `products/{product}` names.
 pub(crate) fn names_of_batch(batch: &[String]) -> Result<Vec<String>, Error> {
     if batch.is_empty() || batch.len() > MAX_BATCH {
-        return Err(Error::Invalid(vec![("names".to_owned(), "must hold 1 to 100 names")]));
+        return Err(Invalid::field("names", "must hold 1 to 100 names").into());
     }
     batch.iter().map(|name| names::id(name, "products", "product").map(str::to_owned)).collect()
 }

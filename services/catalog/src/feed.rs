@@ -1,17 +1,18 @@
 //! The public feed: what changed, in order, and whoever waits for it.
 
+use sekat_api_catalog::v1::StockStatus;
 use sekat_api_feed::v1::{
     BatchGetFeedProductsRequest, BatchGetFeedProductsResponse, FeedChange, FeedProduct, FeedSku,
     ListFeedProductsRequest, ListFeedProductsResponse, StockStatus as FeedStockStatus,
 };
-use sekat_api_catalog::v1::StockStatus;
-use sekat_store::{FilterDigest, Tx, Value, page_size};
+use sekat_service::{Page, timestamp};
+use sekat_store::{FilterDigest, Tx, Value, now_ms};
 use tokio::sync::watch;
 
 use crate::batch::names_of_batch;
 use crate::error::Error;
-use crate::product::{self, Query, Stored};
-use crate::rpc::{State, timestamp};
+use crate::product::{self, Query, Stored, stock_status};
+use crate::rpc::State;
 
 /// Changes that are read at once.
 const BATCH: i64 = 100;
@@ -45,6 +46,16 @@ pub(crate) fn changed(tx: &mut dyn Tx, product: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Notes that the pieces that can be had of a variant changed, if the feed shows it. A change for each sale would let
+/// whoever reads the feed count them.
+pub(crate) fn stock_changed(tx: &mut dyn Tx, product: &str, before: i64, after: i64) -> Result<(), Error> {
+    if stock_status(before) == stock_status(after) {
+        return Ok(());
+    }
+    tx.exec("UPDATE products SET update_ms = $2 WHERE id = $1", &[Value::from(product), now_ms().into()])?;
+    changed(tx, product)
+}
+
 /// The products that exist, in the order of the request.
 pub(crate) async fn batch_get(
     state: &State,
@@ -68,10 +79,11 @@ pub(crate) async fn batch_get(
 /// One page of offered products.
 pub(crate) async fn list(state: &State, request: ListFeedProductsRequest) -> Result<ListFeedProductsResponse, Error> {
     let filter = FilterDigest::new("ListFeedProducts", &[request.category.as_bytes()]);
+    let page = Page::new(state.store.pages(), filter, &request.page_token, request.page_size, (50, 200))?;
     let query = Query { words: Vec::new(), category: request.category };
-    let size = page_size(request.page_size, 50, 200)?;
-    let (products, next_page_token) = product::page(state, filter, query, &request.page_token, size).await?;
-    let feed_products = products.iter().map(|product| for_feed(product, &state.operator)).collect();
+    let products = product::select(state, query, &page).await?;
+    let rows = products.iter().map(|product| (product.id.clone(), for_feed(product, &state.operator)));
+    let (feed_products, next_page_token) = page.cut(rows)?;
     Ok(ListFeedProductsResponse { feed_products, next_page_token })
 }
 
@@ -116,7 +128,7 @@ fn for_feed(product: &Stored, operator: &str) -> FeedProduct {
         label: sku.label(),
         unit: sku.unit.clone(),
         price: Some(sku.price.into()),
-        stock_status: bucket(sku.stock_status()).into(),
+        stock_status: bucket(stock_status(sku.available())).into(),
     });
     FeedProduct {
         name: product.name(),

@@ -9,12 +9,14 @@ use sekat_api_catalog::v1::{
     ImportListingsOperation, ImportListingsRequest, Listing, State as OperationState,
 };
 use sekat_mesh::Permit;
+use sekat_service::Invalid;
 use sekat_store::{Item, NewItem, RequestKey, Tx, Value, WorkQueue, now_ms};
 
 use crate::error::Error;
 use crate::listing::{self, Checked};
 use crate::names;
-use crate::rpc::{State, encoded};
+use crate::product;
+use crate::rpc::State;
 
 /// The kind of the work items.
 const KIND: &str = "import";
@@ -25,7 +27,7 @@ const BATCH: usize = 25;
 /// How long a worker may hold an import before another may take it over.
 const LEASE: Duration = Duration::from_secs(60);
 /// The pause after a failure of the store.
-const RETRY_PAUSE_MS: i64 = 1000;
+const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Notes the import; the work is done in the background.
 pub(crate) async fn start(
@@ -33,19 +35,18 @@ pub(crate) async fn start(
     permit: &Permit,
     request: ImportListingsRequest,
 ) -> Result<ImportListingsOperation, Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let shop = listing::own_shop(permit, &request.parent)?;
     if request.listings.is_empty() || request.listings.len() > MAX_ROWS {
-        return Err(Error::Invalid(vec![("listings".to_owned(), "must hold 1 to 500 listings")]));
+        return Err(Invalid::field("listings", "must hold 1 to 500 listings").into());
     }
     let total = i64::try_from(request.listings.len()).unwrap_or(i64::MAX);
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
-    let stored = body.to_vec();
+    let stored = body.clone();
     state
         .store
         .write_once(key, move |tx| {
-            let admitted = "SELECT id FROM merchants WHERE id = $1 AND admitted = 1";
-            tx.optional(admitted, &[Value::from(&shop)])?.ok_or(Error::NotAdmitted)?;
+            listing::check_admitted(tx, &shop)?;
             let id = uuid::Uuid::now_v7().simple().to_string();
             tx.exec(
                 "INSERT INTO imports (id, merchant, state, total, request) VALUES ($1, $2, $3, $4, $5)",
@@ -80,7 +81,7 @@ pub(crate) async fn cancel(
     permit: &Permit,
     request: CancelImportListingsOperationRequest,
 ) -> Result<ImportListingsOperation, Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let (shop, id) = own_import(permit, &request.name)?;
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
     state
@@ -88,8 +89,13 @@ pub(crate) async fn cancel(
         .write_once(key, move |tx| {
             load(tx, &id)?.filter(|import| import.shop == shop).ok_or(Error::NotFound("import"))?;
             tx.exec(
-                "UPDATE imports SET state = $2 WHERE id = $1 AND state = $3",
-                &[Value::from(&id), number(OperationState::Canceled), number(OperationState::Running)],
+                "UPDATE imports SET state = $2, request = $4 WHERE id = $1 AND state = $3",
+                &[
+                    Value::from(&id),
+                    number(OperationState::Canceled),
+                    number(OperationState::Running),
+                    Value::Bytes(Vec::new()),
+                ],
             )?;
             load(tx, &id)?.map(|import| import.operation).ok_or(Error::NotFound("import"))
         })
@@ -153,8 +159,8 @@ pub(crate) async fn work(state: Arc<State>) {
                 }
             }
             Err(error) => {
-                tracing::error!(error = %error, "imports cannot be worked off; trying again");
-                queue.changed().await;
+                tracing::error!(error = &error as &dyn std::error::Error, "imports wait for the store");
+                tokio::time::sleep(STORE_PAUSE).await;
             }
         }
     }
@@ -188,13 +194,13 @@ async fn run(state: &State, item: Item) {
 }
 
 async fn give_back(state: &State, item: &Item, error: &Error) {
-    tracing::error!(error = %error, "an import was interrupted; it goes on");
+    tracing::error!(error = error as &dyn std::error::Error, "an import was interrupted; it goes on");
     let (lease, text) = (item.lease, error.to_string());
-    let due_ms = now_ms().saturating_add(RETRY_PAUSE_MS);
+    let due_ms = now_ms().saturating_add(i64::try_from(STORE_PAUSE.as_millis()).unwrap_or(i64::MAX));
     let returned = state.store.write::<_, Error>(None, move |tx| Ok(WorkQueue::retry(tx, lease, due_ms, &text)?));
     if let Err(error) = returned.await {
         // The lease runs out by itself.
-        tracing::error!(error = %error, "an import could not be given back");
+        tracing::error!(error = &error as &dyn std::error::Error, "an import could not be given back");
     }
 }
 
@@ -233,6 +239,9 @@ fn take_batch(tx: &mut dyn Tx, id: &str, rows: &[Listing]) -> Result<bool, Error
         "UPDATE imports SET next_row = $2, done = done + $3, state = $4 WHERE id = $1",
         &[Value::from(id), next_row.into(), done.into(), number(state)],
     )?;
+    if is_last {
+        tx.exec("UPDATE imports SET request = $2 WHERE id = $1", &[Value::from(id), Value::Bytes(Vec::new())])?;
+    }
     Ok(is_last)
 }
 
@@ -240,18 +249,18 @@ fn take_batch(tx: &mut dyn Tx, id: &str, rows: &[Listing]) -> Result<bool, Error
 /// looked at before the first change, because a refused row shares its transaction with others.
 fn take_row(tx: &mut dyn Tx, shop: &str, row: &Listing) -> Result<(), Error> {
     let checked = Checked::new(row)?;
-    let mut owner = None;
-    for (index, sku) in row.skus.iter().enumerate() {
-        let found = listing::by_sku_code(tx, shop, &sku.sku_code)?;
-        if index == 0 {
-            owner = found;
-        } else if found.as_ref().map(|found| &found.id) != owner.as_ref().map(|owner| &owner.id) && found.is_some() {
-            return Err(Error::SkuCodeTaken);
-        }
+    let mut owners = Vec::with_capacity(row.skus.len());
+    for sku in &row.skus {
+        owners.push(listing::product_of_code(tx, shop, &sku.sku_code)?);
     }
-    let Some(stored) = owner else {
+    let owner = owners.first().cloned().flatten();
+    if owners.iter().any(|other| other.is_some() && *other != owner) {
+        return Err(Error::SkuCodeTaken);
+    }
+    let Some(owner) = owner else {
         return listing::insert(tx, &uuid::Uuid::now_v7().simple().to_string(), shop, &checked);
     };
+    let stored = product::load(tx, &owner)?.ok_or(Error::Damaged("a sku"))?;
     for old in stored.skus.iter().filter(|old| old.reserved > 0) {
         let next = row.skus.iter().find(|new| new.sku_code == old.code);
         if next.is_none_or(|next| next.on_hand < old.reserved) {
@@ -262,16 +271,10 @@ fn take_row(tx: &mut dyn Tx, shop: &str, row: &Listing) -> Result<(), Error> {
 }
 
 fn note_error(tx: &mut dyn Tx, id: &str, row: usize, refusal: &Error) -> Result<(), Error> {
-    let message = match refusal {
-        Error::Invalid(violations) => {
-            violations.iter().map(|(field, rule)| format!("{field}: {rule}")).collect::<Vec<_>>().join("; ")
-        }
-        other => other.to_string(),
-    };
     let row = i64::try_from(row).unwrap_or(i64::MAX);
     tx.exec(
         "INSERT INTO import_errors (import, row, reason, message) VALUES ($1, $2, $3, $4)",
-        &[Value::from(id), row.into(), Value::from(refusal.reason()), Value::from(message)],
+        &[Value::from(id), row.into(), Value::from(refusal.reason()), Value::from(refusal.to_string())],
     )?;
     Ok(())
 }

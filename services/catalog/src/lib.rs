@@ -40,8 +40,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "imports", sql: include_str!("schema/0004_imports.sql") },
 ];
 
-/// A listing import may hold 500 listings of a few kilobytes each.
-const MAX_IMPORT_BYTES: usize = 1 << 20;
+/// The most bytes of a message: 500 listings of two kilobytes.
+const MESSAGE_BYTES: usize = 1 << 20;
 
 /// Opens the store and hands the services to the mesh.
 ///
@@ -52,7 +52,7 @@ pub async fn build(config: Config, mesh: Mesh) -> Result<Server, BoxError> {
     let state = Arc::new(rpc::State { store: store.clone(), feed: feed::News::new(), operator: config.operator });
     let catalog = rpc::Catalog(Arc::clone(&state));
     let routes = Routes::new(ProductServiceServer::new(catalog.clone()))
-        .add_service(ListingServiceServer::new(catalog.clone()).max_decoding_message_size(MAX_IMPORT_BYTES))
+        .add_service(ListingServiceServer::new(catalog.clone()))
         .add_service(ListingGateServiceServer::new(catalog.clone()))
         .add_service(PricingServiceServer::new(catalog.clone()))
         .add_service(InventoryServiceServer::new(catalog));
@@ -60,6 +60,7 @@ pub async fn build(config: Config, mesh: Mesh) -> Result<Server, BoxError> {
     let fatal = store.clone();
     Ok(mesh
         .server()
+        .max_message_bytes(MESSAGE_BYTES)
         .api(&sekat_api_catalog::API, routes)
         .api(&sekat_api_feed::API, feed)
         .access_log(Arc::new(store))

@@ -1,20 +1,22 @@
 //! Products as their sellers change them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use prost::Message as _;
 use sekat_api_catalog::v1::{
     CreateListingRequest, DeleteListingRequest, GetListingRequest, ListListingsRequest, ListListingsResponse, Listing,
     ListingSku, UpdateListingRequest,
 };
 use sekat_mesh::Permit;
 use sekat_money::{Currency, Money};
-use sekat_store::{FilterDigest, RequestKey, Tx, Value, now_ms, page_size};
+use sekat_service::{Page, Violations, is_text};
+use sekat_store::{FilterDigest, RequestKey, Tx, Value, now_ms};
 
 use crate::error::Error;
 use crate::feed;
 use crate::names;
 use crate::product::{self, Stored};
-use crate::rpc::{State, encoded};
+use crate::rpc::State;
 
 /// The least price: Rp 100.
 const MIN_PRICE_MINOR: i64 = 100 * 100;
@@ -32,7 +34,7 @@ pub(crate) fn own_shop(permit: &Permit, name: &str) -> Result<String, Error> {
 
 /// Offers a product.
 pub(crate) async fn create(state: &State, permit: &Permit, request: CreateListingRequest) -> Result<Listing, Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let shop = own_shop(permit, &request.parent)?;
     let listing = request.listing.unwrap_or_default();
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
@@ -67,18 +69,14 @@ pub(crate) async fn list(
 ) -> Result<ListListingsResponse, Error> {
     let shop = own_shop(permit, &request.parent)?;
     let filter = FilterDigest::new("ListListings", &[shop.as_bytes()]);
-    let pages = state.store.pages();
-    let after = match request.page_token.as_str() {
-        "" => String::new(),
-        token => pages.decode(filter, token)?,
-    };
-    let size = page_size(request.page_size, 20, 100)?;
-    let mut products = state
+    let page = Page::new(state.store.pages(), filter, &request.page_token, request.page_size, (20, 100))?;
+    let (after, limit) = (page.after(), page.limit());
+    let products = state
         .store
         .read::<_, Error>(move |tx| {
             let rows = tx.rows(
                 "SELECT id FROM products WHERE merchant = $1 AND id > $2 AND deleted = 0 ORDER BY id LIMIT $3",
-                &[Value::from(&shop), Value::from(&after), size.saturating_add(1).into()],
+                &[Value::from(&shop), Value::from(&after), limit.into()],
             )?;
             let mut products = Vec::new();
             for row in &rows {
@@ -87,23 +85,19 @@ pub(crate) async fn list(
             Ok(products)
         })
         .await?;
-    let limit = usize::try_from(size).unwrap_or(usize::MAX);
-    let has_more = products.len() > limit;
-    products.truncate(limit);
-    let next_page_token = match products.last().filter(|_| has_more) {
-        Some(last) => pages.encode(filter, &last.id)?,
-        None => String::new(),
-    };
-    Ok(ListListingsResponse { listings: products.iter().map(Stored::for_seller).collect(), next_page_token })
+    let rows = products.iter().map(|product| (product.id.clone(), product.for_seller()));
+    let (listings, next_page_token) = page.cut(rows)?;
+    Ok(ListListingsResponse { listings, next_page_token })
 }
 
 /// Changes the fields of the mask.
 pub(crate) async fn update(state: &State, permit: &Permit, request: UpdateListingRequest) -> Result<Listing, Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let wanted = request.listing.unwrap_or_default();
     let (shop, id) = own_listing(permit, &wanted.name)?;
     let paths = request.update_mask.unwrap_or_default().paths;
-    let etag = request.etag;
+    // It may come back beside the listing or in it, as it was read (AIP-154).
+    let etag = if request.etag.is_empty() { wanted.etag.clone() } else { request.etag };
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
     let updated = state
         .store
@@ -120,7 +114,7 @@ pub(crate) async fn update(state: &State, permit: &Permit, request: UpdateListin
 
 /// Takes a product off the market. Its rows stay, because holds and orders refer to them.
 pub(crate) async fn delete(state: &State, permit: &Permit, request: DeleteListingRequest) -> Result<(), Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let (shop, id) = own_listing(permit, &request.name)?;
     let etag = request.etag;
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
@@ -153,10 +147,8 @@ fn for_change(tx: &mut dyn Tx, shop: &str, id: &str, etag: &str) -> Result<Store
 
 fn masked(stored: &Listing, wanted: &Listing, paths: &[String]) -> Result<Listing, Error> {
     let mut next = stored.clone();
-    let mut violations = Vec::new();
-    if paths.is_empty() {
-        violations.push(("update_mask".to_owned(), "must name the fields to change"));
-    }
+    let mut violations = Violations::default();
+    violations.check(!paths.is_empty(), "update_mask", "must name the fields to change");
     for path in paths {
         match path.as_str() {
             "title" => next.title.clone_from(&wanted.title),
@@ -166,13 +158,15 @@ fn masked(stored: &Listing, wanted: &Listing, paths: &[String]) -> Result<Listin
             "image_uri" => next.image_uri.clone_from(&wanted.image_uri),
             "skus" => next.skus.clone_from(&wanted.skus),
             "supplier_reference" => next.supplier_reference.clone_from(&wanted.supplier_reference),
-            _ => violations.push((
-                "update_mask".to_owned(),
+            _ => violations.check(
+                false,
+                "update_mask",
                 "may name title, description, category, attributes, image_uri, skus and supplier_reference",
-            )),
+            ),
         }
     }
-    if violations.is_empty() { Ok(next) } else { Err(Error::Invalid(violations)) }
+    violations.finish()?;
+    Ok(next)
 }
 
 /// A listing whose fields are as the contract demands.
@@ -192,54 +186,52 @@ struct CheckedSku<'a> {
 impl<'a> Checked<'a> {
     /// Checks all fields and names every one at fault.
     pub(crate) fn new(listing: &'a Listing) -> Result<Self, Error> {
-        let mut violations = Vec::new();
-        let mut check = |holds: bool, field: String, rule: &'static str| {
-            if !holds {
-                violations.push((field, rule));
-            }
-        };
-        let field = |name: &str| format!("listing.{name}");
-        check(is_text(&listing.title, 3, 150), field("title"), "must have 3 to 150 characters");
-        check(listing.description.chars().count() <= 4000, field("description"), "must have at most 4,000 characters");
-        let levels: Vec<&str> = listing.category.split('/').collect();
-        let is_path = levels.len() <= 3 && levels.iter().all(|level| is_text(level, 1, 40));
-        check(is_path, field("category"), "must be a path of one to three levels");
-        let is_web = listing.image_uri.is_empty() || listing.image_uri.starts_with("https://");
-        check(is_web && listing.image_uri.len() <= 500, field("image_uri"), "must be an https address");
-        check(is_text(&listing.supplier_reference, 0, 120), field("supplier_reference"), "must have at most 120 characters");
-        check(are_facts(&listing.attributes, 20), field("attributes"), "must be at most 20 facts of 1 to 40 and 1 to 200 characters");
-        check((1..=50).contains(&listing.skus.len()), field("skus"), "must hold 1 to 50 variants");
-        let mut codes: Vec<&str> = listing.skus.iter().map(|sku| sku.sku_code.as_str()).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        check(codes.len() == listing.skus.len(), field("skus"), "must have a sku_code each");
+        let mut violations = Violations::default();
+        check_texts(&mut violations, listing);
+        violations.check((1..=50).contains(&listing.skus.len()), "listing.skus", "must hold 1 to 50 variants");
+        let codes: BTreeSet<&str> = listing.skus.iter().map(|sku| sku.sku_code.as_str()).collect();
+        violations.check(codes.len() == listing.skus.len(), "listing.skus", "must have a sku_code each");
         let mut skus = Vec::new();
         for (index, sku) in listing.skus.iter().enumerate() {
-            let field = |name: &str| format!("listing.skus[{index}].{name}");
-            let is_code = names::is_id(&sku.sku_code) && sku.sku_code.len() <= 40;
-            check(is_code, field("sku_code"), "must be 1 to 40 of A-Z, a-z, 0-9, '-' and '_'");
-            check(is_text(&sku.unit, 1, 20), field("unit"), "must have 1 to 20 characters");
-            check((0..=1_000_000).contains(&sku.weight_grams), field("weight_grams"), "must be 0 to 1,000,000");
-            check((0..=MAX_ON_HAND).contains(&sku.on_hand), field("on_hand"), "must be 0 to 10,000,000");
-            check(are_facts(&sku.options, 2), field("options"), "must be at most 2");
-            let price = sku.price.as_ref().and_then(rupiah);
-            let in_range = price.is_some_and(|price| (MIN_PRICE_MINOR..=MAX_PRICE_MINOR).contains(&price.minor()));
-            check(in_range, field("price"), "must be 100 to 1,000,000,000 whole rupiah");
-            let cost = sku.cost.as_ref().map(rupiah);
-            let is_cost = cost.is_none_or(|cost| cost.is_some_and(|cost| cost.minor() >= 0));
-            check(is_cost, field("cost"), "must be whole rupiah");
-            skus.push(CheckedSku {
-                sku,
-                options: json(&sku.options)?,
-                price: price.unwrap_or(Money::zero(Currency::Idr)),
-                cost: cost.flatten(),
-            });
+            skus.push(CheckedSku::new(&mut violations, index, sku)?);
         }
-        if violations.is_empty() {
-            Ok(Self { listing, attributes: json(&listing.attributes)?, skus })
-        } else {
-            Err(Error::Invalid(violations))
-        }
+        violations.finish()?;
+        Ok(Self { listing, attributes: json(&listing.attributes)?, skus })
+    }
+}
+
+fn check_texts(violations: &mut Violations, listing: &Listing) {
+    let mut check = |holds: bool, field: &str, rule| violations.check(holds, format!("listing.{field}"), rule);
+    check(is_text(&listing.title, 3..=150), "title", "must have 3 to 150 characters");
+    check(listing.description.chars().count() <= 4000, "description", "must have at most 4,000 characters");
+    let levels: Vec<&str> = listing.category.split('/').collect();
+    let is_path = levels.len() <= 3 && levels.iter().all(|level| is_text(level, 1..=40));
+    check(is_path, "category", "must be a path of one to three levels of 1 to 40 characters");
+    let is_web = listing.image_uri.is_empty() || listing.image_uri.starts_with("https://");
+    check(is_web && is_text(&listing.image_uri, 0..=500), "image_uri", "must be an https address");
+    check(is_text(&listing.supplier_reference, 0..=120), "supplier_reference", "must have at most 120 characters");
+    let rule = "must be at most 20 facts, with keys of 1 to 40 and values of 1 to 200 characters";
+    check(are_facts(&listing.attributes, 20), "attributes", rule);
+}
+
+impl<'a> CheckedSku<'a> {
+    fn new(violations: &mut Violations, index: usize, sku: &'a ListingSku) -> Result<Self, Error> {
+        let mut check =
+            |holds: bool, field: &str, rule| violations.check(holds, format!("listing.skus[{index}].{field}"), rule);
+        let is_code = names::is_id(&sku.sku_code) && sku.sku_code.len() <= 40;
+        check(is_code, "sku_code", "must be 1 to 40 of A-Z, a-z, 0-9, '-' and '_'");
+        check(is_text(&sku.unit, 1..=20), "unit", "must have 1 to 20 characters");
+        check((0..=1_000_000).contains(&sku.weight_grams), "weight_grams", "must be 0 to 1,000,000");
+        check((0..=MAX_ON_HAND).contains(&sku.on_hand), "on_hand", "must be 0 to 10,000,000");
+        check(are_facts(&sku.options, 2), "options", "must be at most 2");
+        let price = sku.price.as_ref().and_then(rupiah);
+        let in_range = price.is_some_and(|price| (MIN_PRICE_MINOR..=MAX_PRICE_MINOR).contains(&price.minor()));
+        check(in_range, "price", "must be 100 to 1,000,000,000 whole rupiah");
+        let cost = sku.cost.as_ref().map(rupiah);
+        let is_cost = cost.is_none_or(|cost| cost.is_some_and(|cost| cost.minor() >= 0));
+        check(is_cost, "cost", "must be whole rupiah");
+        let price = price.unwrap_or(Money::zero(Currency::Idr));
+        Ok(Self { sku, options: json(&sku.options)?, price, cost: cost.flatten() })
     }
 }
 
@@ -251,21 +243,13 @@ fn json(map: &BTreeMap<String, String>) -> Result<String, Error> {
     serde_json::to_string(map).map_err(|_| Error::Damaged("attributes"))
 }
 
-fn is_text(text: &str, shortest: usize, longest: usize) -> bool {
-    (shortest..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
-}
-
 fn are_facts(facts: &BTreeMap<String, String>, most: usize) -> bool {
-    facts.len() <= most && facts.iter().all(|(key, value)| is_text(key, 1, 40) && is_text(value, 1, 200))
+    facts.len() <= most && facts.iter().all(|(key, value)| is_text(key, 1..=40) && is_text(value, 1..=200))
 }
 
 /// Makes a product of a listing.
 pub(crate) fn insert(tx: &mut dyn Tx, id: &str, shop: &str, checked: &Checked<'_>) -> Result<(), Error> {
-    let seller = tx.optional(
-        "SELECT display_name FROM merchants WHERE id = $1 AND admitted = 1",
-        &[Value::from(shop)],
-    )?;
-    let seller = seller.ok_or(Error::NotAdmitted)?.text(0)?.to_owned();
+    check_admitted(tx, shop)?;
     let listing = checked.listing;
     let now = now_ms();
     tx.exec(
@@ -282,7 +266,7 @@ pub(crate) fn insert(tx: &mut dyn Tx, id: &str, shop: &str, checked: &Checked<'_
             Value::from(&checked.attributes),
             Value::from(&listing.image_uri),
             Value::from(&listing.supplier_reference),
-            Value::from(search_text(listing, &seller)),
+            Value::from(search_text(listing)),
             now.into(),
         ],
     )?;
@@ -292,16 +276,29 @@ pub(crate) fn insert(tx: &mut dyn Tx, id: &str, shop: &str, checked: &Checked<'_
     feed::changed(tx, id)
 }
 
-fn search_text(listing: &Listing, seller: &str) -> String {
-    format!("{} {} {seller}", listing.title, listing.category).to_lowercase()
+fn search_text(listing: &Listing) -> String {
+    format!("{} {}", listing.title, listing.category).to_lowercase()
+}
+
+/// Refuses a shop that was not admitted.
+pub(crate) fn check_admitted(tx: &mut dyn Tx, shop: &str) -> Result<(), Error> {
+    let admitted = "SELECT id FROM merchants WHERE id = $1 AND admitted = 1";
+    tx.optional(admitted, &[Value::from(shop)])?.map(drop).ok_or(Error::NotAdmitted)
 }
 
 fn insert_sku(tx: &mut dyn Tx, product: &str, shop: &str, position: i64, checked: &CheckedSku<'_>) -> Result<(), Error> {
     let CheckedSku { sku, options, price, cost } = checked;
-    let inserted = tx.exec(
+    if product_of_code(tx, shop, &sku.sku_code)?.is_some() {
+        return Err(Error::SkuCodeTaken);
+    }
+    // A code that the product had before and gave up is its own again.
+    tx.exec(
         "INSERT INTO skus (product, code, merchant, position, options, unit, weight, price, cost, on_hand)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
-         WHERE NOT EXISTS (SELECT 1 FROM skus WHERE merchant = $3 AND code = $2 AND deleted = 0)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         ON CONFLICT (product, code) DO UPDATE
+         SET position = excluded.position, options = excluded.options, unit = excluded.unit, weight = excluded.weight,
+             price = excluded.price, cost = excluded.cost, on_hand = excluded.on_hand, deleted = 0,
+             version = skus.version + 1",
         &[
             Value::from(product),
             Value::from(&sku.sku_code),
@@ -315,7 +312,7 @@ fn insert_sku(tx: &mut dyn Tx, product: &str, shop: &str, position: i64, checked
             sku.on_hand.into(),
         ],
     )?;
-    if inserted == 0 { Err(Error::SkuCodeTaken) } else { Ok(()) }
+    Ok(())
 }
 
 /// Gives a stored product the content of a listing. Stock of a variant that stays is set only with `with_skus`, and
@@ -335,7 +332,7 @@ pub(crate) fn replace(tx: &mut dyn Tx, stored: &Stored, checked: &Checked<'_>, w
             Value::from(&checked.attributes),
             Value::from(&listing.image_uri),
             Value::from(&listing.supplier_reference),
-            Value::from(search_text(listing, &stored.seller_display_name)),
+            Value::from(search_text(listing)),
             now_ms().into(),
         ],
     )?;
@@ -356,11 +353,18 @@ fn replace_skus(tx: &mut dyn Tx, stored: &Stored, checked: &Checked<'_>) -> Resu
         )?;
     }
     for (position, new) in (0_i64..).zip(&checked.skus) {
-        let changed = tx.exec(
+        let Some(old) = stored.skus.iter().find(|old| old.code == new.sku.sku_code) else {
+            insert_sku(tx, &stored.id, &stored.merchant, position, new)?;
+            continue;
+        };
+        if old.reserved > new.sku.on_hand {
+            return Err(Error::StockHeld);
+        }
+        tx.exec(
             "UPDATE skus
              SET position = $3, options = $4, unit = $5, weight = $6, price = $7, cost = $8, on_hand = $9,
-                 version = version + 1, deleted = 0
-             WHERE product = $1 AND code = $2 AND reserved <= $9",
+                 version = version + 1
+             WHERE product = $1 AND code = $2",
             &[
                 Value::from(&stored.id),
                 Value::from(&new.sku.sku_code),
@@ -373,26 +377,17 @@ fn replace_skus(tx: &mut dyn Tx, stored: &Stored, checked: &Checked<'_>) -> Resu
                 new.sku.on_hand.into(),
             ],
         )?;
-        let is_known = stored.skus.iter().any(|old| old.code == new.sku.sku_code);
-        match (changed, is_known) {
-            (0, true) => return Err(Error::StockHeld),
-            (0, false) => insert_sku(tx, &stored.id, &stored.merchant, position, new)?,
-            _ => {}
-        }
     }
     Ok(())
 }
 
-/// The product that has a sku of this code in the shop.
-pub(crate) fn by_sku_code(tx: &mut dyn Tx, shop: &str, code: &str) -> Result<Option<Stored>, Error> {
+/// The product that offers a sku of this code in the shop.
+pub(crate) fn product_of_code(tx: &mut dyn Tx, shop: &str, code: &str) -> Result<Option<String>, Error> {
     let row = tx.optional(
         "SELECT product FROM skus WHERE merchant = $1 AND code = $2 AND deleted = 0",
         &[Value::from(shop), Value::from(code)],
     )?;
-    match row {
-        Some(row) => product::load(tx, row.text(0)?),
-        None => Ok(None),
-    }
+    row.map(|row| Ok(row.text(0)?.to_owned())).transpose()
 }
 
 fn reload(tx: &mut dyn Tx, id: &str) -> Result<Listing, Error> {

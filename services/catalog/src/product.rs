@@ -7,12 +7,13 @@ use sekat_api_catalog::v1::{
     Listing, ListingSku, Product, SearchProductsRequest, SearchProductsResponse, Sku, StockStatus,
 };
 use sekat_money::{Currency, Money};
-use sekat_store::{FilterDigest, Row, Tx, Value, page_size};
+use sekat_service::{Invalid, Page, timestamp};
+use sekat_store::{FilterDigest, Row, Tx, Value};
 
 use crate::batch::names_of_batch;
 use crate::error::Error;
 use crate::names::{self, SkuName};
-use crate::rpc::{State, timestamp};
+use crate::rpc::State;
 
 /// More than this many pieces are shown as in stock, fewer as low.
 const LOW_STOCK: i64 = 10;
@@ -58,13 +59,14 @@ impl StoredSku {
     pub(crate) const fn available(&self) -> i64 {
         self.on_hand.saturating_sub(self.reserved)
     }
+}
 
-    pub(crate) const fn stock_status(&self) -> StockStatus {
-        match self.available() {
-            ..=0 => StockStatus::Out,
-            1..=LOW_STOCK => StockStatus::Low,
-            _ => StockStatus::InStock,
-        }
+/// The bucket of so many pieces.
+pub(crate) const fn stock_status(available: i64) -> StockStatus {
+    match available {
+        ..=0 => StockStatus::Out,
+        1..=LOW_STOCK => StockStatus::Low,
+        _ => StockStatus::InStock,
     }
 }
 
@@ -86,7 +88,7 @@ impl Stored {
             unit: sku.unit.clone(),
             weight_grams: i32::try_from(sku.weight).unwrap_or(i32::MAX),
             price: Some(sku.price.into()),
-            stock_status: sku.stock_status().into(),
+            stock_status: stock_status(sku.available()).into(),
         });
         Product {
             name: self.name(),
@@ -170,6 +172,13 @@ pub(crate) fn load_offered(tx: &mut dyn Tx, id: &str) -> Result<Option<Stored>, 
     Ok(load(tx, id)?.filter(|product| product.is_offered))
 }
 
+/// Makes the etags that a seller read before stale. The time of change stays: the feed shows it, and who reads the feed
+/// is not to learn of each sale.
+pub(crate) fn bump_version(tx: &mut dyn Tx, id: &str) -> Result<(), Error> {
+    tx.exec("UPDATE products SET version = version + 1 WHERE id = $1", &[Value::from(id)])?;
+    Ok(())
+}
+
 fn sku(row: &Row) -> Result<StoredSku, Error> {
     Ok(StoredSku {
         code: row.text(0)?.to_owned(),
@@ -220,24 +229,22 @@ pub(crate) async fn batch_get(
 /// Offered products by id.
 pub(crate) async fn list(state: &State, request: ListProductsRequest) -> Result<ListProductsResponse, Error> {
     let filter = FilterDigest::new("ListProducts", &[request.category.as_bytes()]);
+    let page = Page::new(state.store.pages(), filter, &request.page_token, request.page_size, (20, 100))?;
     let query = Query { words: Vec::new(), category: request.category };
-    let size = page_size(request.page_size, 20, 100)?;
-    let (products, next_page_token) = page(state, filter, query, &request.page_token, size).await?;
-    let products = products.iter().map(|product| product.for_buyers(&state.operator)).collect();
+    let (products, next_page_token) = page_for_buyers(state, query, page).await?;
     Ok(ListProductsResponse { products, next_page_token })
 }
 
 /// Offered products that hold every word.
 pub(crate) async fn search(state: &State, request: SearchProductsRequest) -> Result<SearchProductsResponse, Error> {
     let words: Vec<String> = request.query.to_lowercase().split_whitespace().map(str::to_owned).collect();
-    if words.is_empty() || words.len() > MAX_WORDS || request.query.len() > 200 {
-        return Err(Error::Invalid(vec![("query".to_owned(), "must have 1 to 10 words and at most 200 characters")]));
+    if words.is_empty() || words.len() > MAX_WORDS || request.query.chars().count() > MAX_QUERY_CHARACTERS {
+        return Err(Invalid::field("query", "must have 1 to 10 words and at most 200 characters").into());
     }
     let filter = FilterDigest::new("SearchProducts", &[request.query.as_bytes(), request.category.as_bytes()]);
+    let page = Page::new(state.store.pages(), filter, &request.page_token, request.page_size, (20, 100))?;
     let query = Query { words, category: request.category };
-    let size = page_size(request.page_size, 20, 100)?;
-    let (products, next_page_token) = page(state, filter, query, &request.page_token, size).await?;
-    let products = products.iter().map(|product| product.for_buyers(&state.operator)).collect();
+    let (products, next_page_token) = page_for_buyers(state, query, page).await?;
     Ok(SearchProductsResponse { products, next_page_token })
 }
 
@@ -249,49 +256,39 @@ pub(crate) struct Query {
 
 /// Words of a search: one parameter of the statement each.
 const MAX_WORDS: usize = 10;
+/// The contract's limit.
+const MAX_QUERY_CHARACTERS: usize = 200;
 
-/// One page of offered products by id, and the token of the next.
-pub(crate) async fn page(
-    state: &State,
-    filter: FilterDigest,
-    query: Query,
-    token: &str,
-    size: i64,
-) -> Result<(Vec<Stored>, String), Error> {
-    let pages = state.store.pages();
-    let after = if token.is_empty() { String::new() } else { pages.decode(filter, token)? };
-    let mut products = state.store.read(move |tx| select(tx, &query, &after, size.saturating_add(1))).await?;
-    let limit = usize::try_from(size).unwrap_or(usize::MAX);
-    let has_more = products.len() > limit;
-    products.truncate(limit);
-    let next = match products.last().filter(|_| has_more) {
-        Some(last) => pages.encode(filter, &last.id)?,
-        None => String::new(),
-    };
-    Ok((products, next))
+async fn page_for_buyers(state: &State, query: Query, page: Page<'_>) -> Result<(Vec<Product>, String), Error> {
+    let products = select(state, query, &page).await?;
+    let rows = products.iter().map(|product| (product.id.clone(), product.for_buyers(&state.operator)));
+    Ok(page.cut(rows)?)
 }
 
-fn select(tx: &mut dyn Tx, query: &Query, after: &str, limit: i64) -> Result<Vec<Stored>, Error> {
+/// The offered products of a page, by id, and one more if there is one.
+pub(crate) async fn select(state: &State, query: Query, page: &Page<'_>) -> Result<Vec<Stored>, Error> {
+    let (after, limit) = (page.after(), page.limit());
+    state.store.read(move |tx| select_in(tx, &query, &after, limit)).await
+}
+
+fn select_in(tx: &mut dyn Tx, query: &Query, after: &str, limit: i64) -> Result<Vec<Stored>, Error> {
     let mut words = query.words.iter();
-    let mut parameters: Vec<Value> = vec![
-        Value::from(after),
-        limit.into(),
-        Value::from(&query.category),
-        Value::from(format!("{}/%", escape_like(&query.category))),
-    ];
+    let mut parameters: Vec<Value> = vec![Value::from(after), limit.into(), Value::from(&query.category)];
     for _ in 0..MAX_WORDS {
         let pattern = words.next().map_or_else(|| "%".to_owned(), |word| format!("%{}%", escape_like(word)));
         parameters.push(Value::from(pattern));
     }
     let rows = tx.rows(
-        "SELECT p.id FROM products p JOIN merchants m ON m.id = p.merchant
-         WHERE p.id > $1 AND p.deleted = 0 AND m.admitted = 1
-           AND ($3 = '' OR p.category = $3 OR p.category LIKE $4 ESCAPE '\\')
-           AND p.search LIKE $5 ESCAPE '\\' AND p.search LIKE $6 ESCAPE '\\' AND p.search LIKE $7 ESCAPE '\\'
-           AND p.search LIKE $8 ESCAPE '\\' AND p.search LIKE $9 ESCAPE '\\' AND p.search LIKE $10 ESCAPE '\\'
-           AND p.search LIKE $11 ESCAPE '\\' AND p.search LIKE $12 ESCAPE '\\' AND p.search LIKE $13 ESCAPE '\\'
-           AND p.search LIKE $14 ESCAPE '\\'
-         ORDER BY p.id LIMIT $2",
+        "SELECT id FROM
+             (SELECT p.id, p.category, p.search || ' ' || m.search AS text
+              FROM products p JOIN merchants m ON m.id = p.merchant
+              WHERE p.id > $1 AND p.deleted = 0 AND m.admitted = 1) AS offered
+         WHERE ($3 = '' OR category = $3 OR SUBSTR(category, 1, LENGTH($3) + 1) = $3 || '/')
+           AND text LIKE $4 ESCAPE '\\' AND text LIKE $5 ESCAPE '\\' AND text LIKE $6 ESCAPE '\\'
+           AND text LIKE $7 ESCAPE '\\' AND text LIKE $8 ESCAPE '\\' AND text LIKE $9 ESCAPE '\\'
+           AND text LIKE $10 ESCAPE '\\' AND text LIKE $11 ESCAPE '\\' AND text LIKE $12 ESCAPE '\\'
+           AND text LIKE $13 ESCAPE '\\'
+         ORDER BY id LIMIT $2",
         &parameters,
     )?;
     let mut products = Vec::new();
@@ -315,20 +312,16 @@ mod tests {
     }
 
     #[test]
-    fn stock_is_shown_in_buckets() {
-        let sku = |on_hand, reserved| StoredSku {
-            code: String::new(),
-            options: BTreeMap::new(),
-            unit: String::new(),
-            weight: 0,
-            price: Money::zero(Currency::Idr),
-            cost: None,
-            on_hand,
-            reserved,
-        };
-        let table = [(0, 0, StockStatus::Out), (1, 0, StockStatus::Low), (10, 0, StockStatus::Low), (11, 0, StockStatus::InStock), (11, 1, StockStatus::Low), (5, 5, StockStatus::Out)];
-        for (on_hand, reserved, status) in table {
-            assert_eq!(sku(on_hand, reserved).stock_status(), status, "{on_hand} {reserved}");
+    fn pieces_are_shown_in_buckets() {
+        let table = [
+            (-1, StockStatus::Out),
+            (0, StockStatus::Out),
+            (1, StockStatus::Low),
+            (10, StockStatus::Low),
+            (11, StockStatus::InStock),
+        ];
+        for (available, status) in table {
+            assert_eq!(stock_status(available), status, "{available}");
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Prices as they are now.
 
+use std::collections::BTreeMap;
+
 use sekat_api_catalog::v1::{QuoteLine, QuotePricesRequest, QuotePricesResponse, QuotedLine};
 use sekat_money::{Currency, Money};
+use sekat_service::{Invalid, Violations};
 use sekat_store::Tx;
 
 use crate::error::Error;
@@ -17,17 +20,25 @@ pub(crate) const MAX_QUANTITY: i32 = 999;
 /// Prices lines. What cannot be sold is marked, not refused: the buyer must see which line it is.
 pub(crate) async fn quote(state: &State, request: QuotePricesRequest) -> Result<QuotePricesResponse, Error> {
     if request.lines.is_empty() || request.lines.len() > MAX_LINES {
-        return Err(Error::Invalid(vec![("lines".to_owned(), "must hold 1 to 50 lines")]));
+        return Err(Invalid::field("lines", "must hold 1 to 50 lines").into());
     }
+    let mut violations = Violations::default();
+    // Lines of one sku count together, as they will when they are held.
+    let mut wanted: BTreeMap<String, i64> = BTreeMap::new();
     for (index, line) in request.lines.iter().enumerate() {
-        if !(1..=MAX_QUANTITY).contains(&line.quantity) {
-            return Err(Error::Invalid(vec![(format!("lines[{index}].quantity"), "must be 1 to 999")]));
-        }
+        let in_range = (1..=MAX_QUANTITY).contains(&line.quantity);
+        violations.check(in_range, format!("lines[{index}].quantity"), "must be 1 to 999");
+        let sum = wanted.entry(line.sku.clone()).or_default();
+        *sum = sum.saturating_add(i64::from(line.quantity));
     }
+    violations.finish()?;
     let operator = state.operator.clone();
     let lines = state
         .store
-        .read(move |tx| request.lines.iter().map(|line| price(tx, &operator, line)).collect::<Result<Vec<_>, _>>())
+        .read(move |tx| {
+            let of = |line: &QuoteLine| wanted.get(&line.sku).copied().unwrap_or(i64::MAX);
+            request.lines.iter().map(|line| price(tx, &operator, line, of(line))).collect::<Result<Vec<_>, _>>()
+        })
         .await?;
     let mut total = Money::zero(Currency::Idr);
     for line in &lines {
@@ -39,7 +50,8 @@ pub(crate) async fn quote(state: &State, request: QuotePricesRequest) -> Result<
     Ok(QuotePricesResponse { lines, total: Some(total.into()) })
 }
 
-fn price(tx: &mut dyn Tx, operator: &str, line: &QuoteLine) -> Result<QuotedLine, Error> {
+/// One line, of a sku of which the whole request wants `wanted` pieces.
+fn price(tx: &mut dyn Tx, operator: &str, line: &QuoteLine, wanted: i64) -> Result<QuotedLine, Error> {
     let mut quoted = QuotedLine { sku: line.sku.clone(), quantity: line.quantity, ..QuotedLine::default() };
     let name = SkuName::parse(&line.sku)?;
     let Some(product) = product::load_offered(tx, &name.product)? else { return Ok(quoted) };
@@ -49,7 +61,7 @@ fn price(tx: &mut dyn Tx, operator: &str, line: &QuoteLine) -> Result<QuotedLine
     quoted.merchant = format!("merchants/{}", product.merchant);
     quoted.seller_display_name.clone_from(&product.seller_display_name);
     operator.clone_into(&mut quoted.operator_display_name);
-    quoted.available = sku.available() >= i64::from(line.quantity);
+    quoted.available = sku.available() >= wanted;
     if quoted.available {
         let quantity = u32::try_from(line.quantity).map_err(|_| too_much())?;
         let line_total = sku.price.checked_mul(quantity).map_err(|_| too_much())?;
@@ -60,5 +72,5 @@ fn price(tx: &mut dyn Tx, operator: &str, line: &QuoteLine) -> Result<QuotedLine
 }
 
 fn too_much() -> Error {
-    Error::Invalid(vec![("lines".to_owned(), "add up to more than an amount can hold")])
+    Invalid::field("lines", "add up to more than an amount can hold").into()
 }

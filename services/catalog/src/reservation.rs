@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message as _;
 use sekat_api_catalog::v1::{
     CommitReservationRequest, CreateReservationRequest, ReleaseReservationRequest, Reservation, ReservationLine,
     ReservationState,
 };
 use sekat_mesh::Permit;
+use sekat_service::{Invalid, Violations, timestamp};
 use sekat_store::{RequestKey, Tx, Value, now_ms};
 
 use crate::error::Error;
 use crate::feed;
 use crate::names::{self, SkuName};
+use crate::product;
 use crate::quote::{MAX_LINES, MAX_QUANTITY};
-use crate::rpc::{State, encoded, timestamp};
+use crate::rpc::State;
 
 /// The longest hold: a week of waiting for a payment.
 const MAX_TTL_MS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -30,7 +33,7 @@ pub(crate) async fn create(
     permit: &Permit,
     request: CreateReservationRequest,
 ) -> Result<Reservation, Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let lines = checked_lines(&request)?;
     let ttl_ms = ttl_ms(&request)?;
     let id = request.reservation_id;
@@ -43,21 +46,15 @@ pub(crate) async fn create(
 fn checked_lines(request: &CreateReservationRequest) -> Result<Vec<(SkuName, i64)>, Error> {
     let is_id = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let id = &request.reservation_id;
-    let mut violations = Vec::new();
-    if !(4..=63).contains(&id.len()) || !id.bytes().all(is_id) {
-        violations.push(("reservation_id".to_owned(), "must be 4 to 63 of a-z, 0-9 and '-'"));
-    }
-    if request.lines.is_empty() || request.lines.len() > MAX_LINES {
-        violations.push(("lines".to_owned(), "must hold 1 to 50 lines"));
-    }
+    let is_name = (4..=63).contains(&id.len()) && id.bytes().all(is_id);
+    let mut violations = Violations::default();
+    violations.check(is_name, "reservation_id", "must be 4 to 63 of a-z, 0-9 and '-'");
+    violations.check((1..=MAX_LINES).contains(&request.lines.len()), "lines", "must hold 1 to 50 lines");
     for (index, line) in request.lines.iter().enumerate() {
-        if !(1..=MAX_QUANTITY).contains(&line.quantity) {
-            violations.push((format!("lines[{index}].quantity"), "must be 1 to 999"));
-        }
+        let in_range = (1..=MAX_QUANTITY).contains(&line.quantity);
+        violations.check(in_range, format!("lines[{index}].quantity"), "must be 1 to 999");
     }
-    if !violations.is_empty() {
-        return Err(Error::Invalid(violations));
-    }
+    violations.finish()?;
     request.lines.iter().map(|line| Ok((SkuName::parse(&line.sku)?, i64::from(line.quantity)))).collect()
 }
 
@@ -67,7 +64,7 @@ fn ttl_ms(request: &CreateReservationRequest) -> Result<i64, Error> {
     if (1000..=MAX_TTL_MS).contains(&ms) {
         Ok(ms)
     } else {
-        Err(Error::Invalid(vec![("ttl".to_owned(), "must be 1 second to 7 days")]))
+        Err(Invalid::field("ttl", "must be 1 second to 7 days").into())
     }
 }
 
@@ -88,15 +85,15 @@ fn hold(tx: &mut dyn Tx, id: &str, lines: &[(SkuName, i64)], ttl_ms: i64) -> Res
         *sum = sum.saturating_add(*quantity);
     }
     for (sku, quantity) in wanted {
-        let changed = tx.exec(
+        let held = tx.optional(
             "UPDATE skus SET reserved = reserved + $3
-             WHERE product = $1 AND code = $2 AND deleted = 0 AND on_hand - reserved >= $3",
+             WHERE product = $1 AND code = $2 AND deleted = 0 AND on_hand - reserved >= $3
+               AND EXISTS (SELECT 1 FROM merchants WHERE merchants.id = skus.merchant AND admitted = 1)
+             RETURNING on_hand - reserved",
             &[Value::from(&sku.product), Value::from(&sku.code), quantity.into()],
         )?;
-        if changed == 0 {
-            return Err(Error::OutOfStock);
-        }
-        feed::changed(tx, &sku.product)?;
+        let left = held.ok_or(Error::OutOfStock)?.int(0)?;
+        feed::stock_changed(tx, &sku.product, left.saturating_add(quantity), left)?;
     }
     let held = i64::from(i32::from(ReservationState::Held));
     tx.exec(
@@ -127,7 +124,7 @@ pub(crate) async fn commit(
     permit: &Permit,
     request: CommitReservationRequest,
 ) -> Result<Reservation, Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let id = names::id(&request.name, "reservations", "reservation")?.to_owned();
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
     let reservation = state
@@ -152,7 +149,7 @@ pub(crate) async fn release(
     permit: &Permit,
     request: ReleaseReservationRequest,
 ) -> Result<Reservation, Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let id = names::id(&request.name, "reservations", "reservation")?.to_owned();
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
     let reservation = state
@@ -180,12 +177,19 @@ pub(crate) async fn release(
 fn finish(tx: &mut dyn Tx, id: &str, held: &Reservation, to: ReservationState) -> Result<Reservation, Error> {
     for line in &held.lines {
         let sku = SkuName::parse(&line.sku)?;
-        let sold = if to == ReservationState::Committed { i64::from(line.quantity) } else { 0 };
-        tx.exec(
-            "UPDATE skus SET reserved = reserved - $3, on_hand = on_hand - $4 WHERE product = $1 AND code = $2",
-            &[Value::from(&sku.product), Value::from(&sku.code), i64::from(line.quantity).into(), sold.into()],
+        let quantity = i64::from(line.quantity);
+        let sold = if to == ReservationState::Committed { quantity } else { 0 };
+        let row = tx.one(
+            "UPDATE skus SET reserved = reserved - $3, on_hand = on_hand - $4 WHERE product = $1 AND code = $2
+             RETURNING on_hand - reserved",
+            &[Value::from(&sku.product), Value::from(&sku.code), quantity.into(), sold.into()],
         )?;
-        feed::changed(tx, &sku.product)?;
+        let left = row.int(0)?;
+        feed::stock_changed(tx, &sku.product, left.saturating_sub(quantity.saturating_sub(sold)), left)?;
+        if sold > 0 {
+            // A seller who sets the stock from what they read before the sale must learn of it.
+            product::bump_version(tx, &sku.product)?;
+        }
     }
     tx.exec(
         "UPDATE reservations SET state = $2 WHERE id = $1",
@@ -220,26 +224,37 @@ pub(crate) async fn lapse(state: Arc<State>) {
     let mut interval = tokio::time::interval(LAPSE_INTERVAL);
     loop {
         interval.tick().await;
-        let due = state.store.read::<_, Error>(|tx| due_ids(tx).map(|ids| !ids.is_empty())).await;
-        if !due.unwrap_or(false) {
-            continue;
-        }
-        let lapsed = state
-            .store
-            .write::<_, Error>(None, |tx| {
-                for id in due_ids(tx)? {
-                    if let Some(held) = load(tx, &id)? {
-                        finish(tx, &id, &held, ReservationState::Lapsed)?;
-                    }
+        // As long as there are more, without a pause.
+        loop {
+            match lapse_batch(&state).await {
+                Ok(true) => state.feed.announce(),
+                Ok(false) => break,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "lapsed reservations could not be given back; trying again");
+                    break;
                 }
-                Ok(())
-            })
-            .await;
-        match lapsed {
-            Ok(()) => state.feed.announce(),
-            Err(error) => tracing::error!(error = %error, "lapsed reservations could not be given back; trying again"),
+            }
         }
     }
+}
+
+/// Gives back the holds that lapsed first; false if there was none.
+async fn lapse_batch(state: &State) -> Result<bool, Error> {
+    // Most looks find nothing, and need no write.
+    if state.store.read(due_ids).await?.is_empty() {
+        return Ok(false);
+    }
+    state
+        .store
+        .write(None, |tx| {
+            for id in due_ids(tx)? {
+                let held = load(tx, &id)?.ok_or(Error::NotFound("reservation"))?;
+                finish(tx, &id, &held, ReservationState::Lapsed)?;
+            }
+            Ok(true)
+        })
+        .await
 }
 
 fn due_ids(tx: &mut dyn Tx) -> Result<Vec<String>, Error> {

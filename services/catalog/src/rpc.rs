@@ -10,7 +10,6 @@ use sekat_api_catalog::v1::product_service_server::ProductService;
 use sekat_api_catalog::v1::{self as api};
 use sekat_mesh::Permit;
 use sekat_store::Store;
-use tonic::codegen::Bytes;
 use tonic::{Request, Response, Status};
 
 use crate::feed::News;
@@ -27,15 +26,6 @@ pub(crate) struct State {
 /// The services of the mesh port.
 #[derive(Clone)]
 pub(crate) struct Catalog(pub(crate) Arc<State>);
-
-pub(crate) fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1000)).unwrap_or_default().saturating_mul(1_000_000);
-    prost_types::Timestamp { seconds: ms.div_euclid(1000), nanos }
-}
-
-pub(crate) fn encoded(message: &impl prost::Message) -> Bytes {
-    message.encode_to_vec().into()
-}
 
 #[tonic::async_trait]
 impl ProductService for Catalog {

@@ -48,7 +48,8 @@ impl ProductFeedService for Feed {
         let state = Arc::clone(&self.0);
         let mut news = state.feed.subscribe();
         let token = request.into_inner().resume_token;
-        let mut seq = if token.is_empty() { feed::newest(&state).await? } else { parse(&token)? };
+        let newest = feed::newest(&state).await?;
+        let mut seq = if token.is_empty() { newest } else { parse(&token, newest)? };
         let (sender, receiver) = tokio::sync::mpsc::channel(BUFFER);
         tokio::spawn(async move {
             // Ends when the client is gone: the mesh drops the receiver at the deadline at the latest.
@@ -80,7 +81,7 @@ impl ProductFeedService for Feed {
     }
 }
 
-fn parse(token: &str) -> Result<i64, Error> {
-    let bad = || Error::Invalid(vec![("resume_token".to_owned(), "must be a token that a change carried")]);
-    token.parse().ok().filter(|seq| *seq >= 0).ok_or_else(bad)
+/// A token from the future is another catalog's: this one's store was replaced, and its reader must begin anew.
+fn parse(token: &str, newest: i64) -> Result<i64, Error> {
+    token.parse().ok().filter(|seq| (0..=newest).contains(seq)).ok_or(Error::UnknownResumeToken)
 }

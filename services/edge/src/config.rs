@@ -7,11 +7,11 @@ use sekat_mesh::{Env, FromEnv};
 const ROLE: &str = "SEKAT_ROLE";
 
 /// An app calls ten times for a screen; no person asks for twenty screens a second.
-const PER_SESSION: NonZeroU32 = NonZeroU32::new(200).unwrap();
+const PER_SESSION: Rate = Rate(NonZeroU32::new(200).unwrap());
 /// Mobile operators put many people behind one address.
-const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+const PER_ADDRESS: Rate = Rate(NonZeroU32::new(1_000).unwrap());
 /// Each costs the account service a password hash, made to be slow: two cores make about this many in a second.
-const SIGN_INS_PER_ADDRESS: NonZeroU32 = NonZeroU32::new(50).unwrap();
+const SIGN_INS_PER_ADDRESS: Rate = Rate(NonZeroU32::new(50).unwrap());
 
 /// Which edge this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,32 +63,44 @@ pub struct Config {
     pub rates: Rates,
 }
 
-/// Calls per second that are admitted for as long as one likes; twice as many may come at once.
+/// How often one visitor may call.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// `SEKAT_RATE_PER_SECOND`: of one session.
-    pub per_session: NonZeroU32,
-    /// `SEKAT_ANONYMOUS_PER_SECOND`: from one address, of all who are not signed in.
-    pub per_address: NonZeroU32,
-    /// `SEKAT_SIGN_IN_PER_SECOND`: from one address, to sign up, sign in or renew a session.
-    pub sign_ins_per_address: NonZeroU32,
+    /// `SEKAT_RATE_PER_SECOND`: one session.
+    pub per_session: Rate,
+    /// `SEKAT_ANONYMOUS_PER_SECOND`: all together who come from one address and are not signed in.
+    pub per_address: Rate,
+    /// `SEKAT_SIGN_IN_PER_SECOND`: those who sign up, sign in or renew a session from one address.
+    pub sign_ins_per_address: Rate,
+}
+
+/// Calls per second that are admitted for as long as one likes; twice as many may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(pub NonZeroU32);
+
+impl FromEnv for Rate {
+    const EXPECTED: &'static str = "a whole number of calls per second, at least 1";
+
+    fn from_env(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+
+    fn placeholder() -> Self {
+        Self(NonZeroU32::MIN)
+    }
 }
 
 impl Config {
     /// Reads the settings; what is wrong is collected in `env`.
     pub fn read(env: &mut Env) -> Self {
-        let mut rate = |name, usual: NonZeroU32| {
-            NonZeroU32::new(env.optional(name, usual.get())).unwrap_or_else(|| {
-                env.problem(name, "must be at least 1 call per second");
-                usual
-            })
-        };
-        let rates = Rates {
-            per_session: rate("SEKAT_RATE_PER_SECOND", PER_SESSION),
-            per_address: rate("SEKAT_ANONYMOUS_PER_SECOND", PER_ADDRESS),
-            sign_ins_per_address: rate("SEKAT_SIGN_IN_PER_SECOND", SIGN_INS_PER_ADDRESS),
-        };
-        Self { role: env.required(ROLE), rates }
+        Self {
+            role: env.required(ROLE),
+            rates: Rates {
+                per_session: env.optional("SEKAT_RATE_PER_SECOND", PER_SESSION),
+                per_address: env.optional("SEKAT_ANONYMOUS_PER_SECOND", PER_ADDRESS),
+                sign_ins_per_address: env.optional("SEKAT_SIGN_IN_PER_SECOND", SIGN_INS_PER_ADDRESS),
+            },
+        }
     }
 }
 
@@ -103,7 +115,7 @@ mod tests {
         Config::read(&mut env);
         let report = env.finish().unwrap_err().to_string();
         let role = "SEKAT_ROLE must be showcase-edge, commerce-edge or notify-ingress";
-        for line in [role, "SEKAT_RATE_PER_SECOND must be at least 1", "SEKAT_SIGN_IN_PER_SECOND must be a whole"] {
+        for line in [role, "SEKAT_RATE_PER_SECOND must be a whole", "SEKAT_SIGN_IN_PER_SECOND must be a whole"] {
             assert!(report.contains(line), "{report}");
         }
         assert_eq!(report.lines().count(), bad.len(), "{report}");
@@ -116,8 +128,8 @@ mod tests {
             let config = Config::read(&mut env);
             env.finish().unwrap();
             let Rates { per_session, per_address, sign_ins_per_address } = config.rates;
-            assert_eq!((config.role, per_session.get()), (role, 200));
-            assert_eq!((per_address.get(), sign_ins_per_address.get()), (1_000, 7));
+            assert_eq!(config.role, role);
+            assert_eq!([per_session, per_address, sign_ins_per_address].map(|rate| rate.0.get()), [200, 1_000, 7]);
         }
     }
 }

@@ -50,12 +50,14 @@ impl Forwarder {
 
     /// The upstream of a call that may go there now.
     async fn admit(&self, parts: &Parts) -> Result<&Channel, Status> {
-        let visitor = parts.extensions.get::<Visitor>().ok_or_else(|| {
-            refuse(Code::Internal, "NO_VISITOR", "the call did not pass the public listener's stack")
-        })?;
-        let (route, channel) = self.upstreams.find(parts.uri.path()).ok_or_else(|| {
-            refuse(Code::PermissionDenied, "POLICY_DENIED", "the policy does not allow this call")
-        })?;
+        let visitor = parts
+            .extensions
+            .get::<Visitor>()
+            .ok_or_else(|| refuse(Code::Internal, "NO_VISITOR", "the call did not pass the public listener's stack"))?;
+        let (route, channel) = self
+            .upstreams
+            .find(parts.uri.path())
+            .ok_or_else(|| refuse(Code::PermissionDenied, "POLICY_DENIED", "the policy does not allow this call"))?;
         check_encoding(&parts.headers)?;
         // Before the session: a flood is not to be passed on to account as questions.
         self.rates.admit(visitor, route)?;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use sekat_mesh::{BoxError, ConfigError, Mesh, Server};
 
-pub use config::{Config, Rates, Role};
+pub use config::{Config, Rate, Rates, Role};
 use forward::Forwarder;
 use rate::RateLimits;
 use session::Sessions;

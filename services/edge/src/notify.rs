@@ -64,11 +64,7 @@ pub(crate) fn router(upstreams: &Upstreams) -> Result<axum::Router, ConfigError>
     Ok(router.method_not_allowed_fallback(async || StatusCode::NOT_FOUND))
 }
 
-async fn payment(
-    State(ingest): State<Method>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn payment(State(ingest): State<Method>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
     let notification = body.ok().and_then(|body| notification(&headers, body));
     let Some(notification) = notification else { return Reply::of(Code::InvalidArgument).into_response() };
     let code = match ingest.call(Request::new(notification)).await {

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock, Reference as _};
+use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
@@ -19,7 +19,7 @@ use sekat_mesh::refusal::retry_after;
 use sekat_policy::EndUserScope;
 use tonic::{Code, Status};
 
-use crate::config::Rates;
+use crate::config::{Rate, Rates};
 use crate::routes::Route;
 
 /// A bucket holds the calls of so many seconds: a page that loads calls in bursts.
@@ -90,27 +90,26 @@ fn network(address: IpAddr) -> IpAddr {
 
 /// One bucket a key.
 #[derive(Debug)]
-struct Limiter<K: Hash + Eq + Clone, C: Clock = DefaultClock> {
-    limiter: RateLimiter<K, Buckets<K>, C, NoOpMiddleware<C::Instant>>,
-    clock: C,
-}
+struct Limiter<K: Hash + Eq + Clone, C: Clock = DefaultClock>(
+    RateLimiter<K, Buckets<K>, C, NoOpMiddleware<C::Instant>>,
+);
 
 impl<K: Hash + Eq + Clone, C: Clock> Limiter<K, C> {
-    fn new(per_second: NonZeroU32, buckets: usize, clock: C) -> Self {
+    fn new(Rate(per_second): Rate, buckets: usize, clock: C) -> Self {
         let burst = per_second.saturating_mul(NonZeroU32::MIN.saturating_add(BURST_SECONDS - 1));
         let quota = Quota::per_second(per_second).allow_burst(burst);
         let buckets = Buckets { most: buckets, state: Mutex::new(State { known: HashMap::new(), newcomers: None }) };
-        Self { limiter: RateLimiter::new(quota, buckets, clock.clone()), clock }
+        Self(RateLimiter::new(quota, buckets, clock))
     }
 
     /// # Errors
     /// After which time to try again.
     fn take(&self, key: &K) -> Result<(), Duration> {
-        self.limiter.check_key(key).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+        self.0.check_key(key).map_err(|not_until| not_until.wait_time_from(self.0.clock().now()))
     }
 
     fn forget_idle(&self) {
-        self.limiter.retain_recent();
+        self.0.retain_recent();
     }
 }
 
@@ -177,7 +176,7 @@ mod tests {
     use super::*;
     use governor::clock::FakeRelativeClock;
 
-    const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
+    const TEN: Rate = Rate(NonZeroU32::new(10).unwrap());
 
     fn limiter(buckets: usize) -> (Limiter<&'static str, FakeRelativeClock>, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
@@ -208,11 +207,11 @@ mod tests {
         assert_eq!(admitted(&limiter, "c"), 20, "newcomers share one bucket");
         assert!(limiter.take(&"d").is_err());
         assert_eq!(admitted(&limiter, "a"), 19);
-        assert_eq!(limiter.limiter.len(), 2);
+        assert_eq!(limiter.0.len(), 2);
 
         clock.advance(Duration::from_secs(3));
         limiter.forget_idle();
-        assert!(limiter.limiter.is_empty());
+        assert!(limiter.0.is_empty());
         assert_eq!(admitted(&limiter, "d"), 20);
     }
 

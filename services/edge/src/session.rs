@@ -70,7 +70,9 @@ impl Sessions {
         };
         match answer {
             Answer::Stands => Ok(()),
-            Answer::Ended => Err(refuse(Code::Unauthenticated, "SESSION_ENDED", "the session has ended; sign in again")),
+            Answer::Ended => {
+                Err(refuse(Code::Unauthenticated, "SESSION_ENDED", "the session has ended; sign in again"))
+            }
             Answer::Unknown => Err(refuse(
                 Code::Unavailable,
                 "SESSION_NOT_VERIFIED",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sekat_api_catalog::v1::SetMerchantListingStateRequest;
 use sekat_api_catalog::v1::listing_gate_service_client::ListingGateServiceClient;
 use sekat_mesh::Channel;
@@ -23,6 +24,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const MIN_PAUSE_MS: i64 = 100;
 /// The longest pause: catalog is told within this time after it is back.
 const MAX_PAUSE_MS: i64 = 10_000;
+/// The pause after the store refused to hand out work.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Notes, in the transaction of the registration, that catalog has to be told.
 pub(crate) fn enqueue(tx: &mut dyn Tx, merchant: &str, trace: [u8; 25]) -> Result<(), Error> {
@@ -37,14 +40,12 @@ pub(crate) async fn work(store: Store, gate: ListingGateServiceClient<Channel>) 
     loop {
         match queue.next(&[KIND], AT_ONCE, LEASE).await {
             Ok(items) => {
-                let deliveries = items.into_iter().map(|item| tokio::spawn(deliver(store.clone(), gate.clone(), item)));
-                for delivery in deliveries.collect::<Vec<_>>() {
-                    drop(delivery.await);
-                }
+                // Within this task, so that nothing holds the store when the service has drained.
+                join_all(items.into_iter().map(|item| deliver(store.clone(), gate.clone(), item))).await;
             }
             Err(error) => {
-                tracing::error!(error = %error, "announcements cannot be worked off; trying again");
-                queue.changed().await;
+                tracing::error!(error = &error as &dyn std::error::Error, "announcements wait for the store");
+                tokio::time::sleep(STORE_PAUSE).await;
             }
         }
     }
@@ -67,7 +68,7 @@ async fn deliver(store: Store, gate: ListingGateServiceClient<Channel>, item: It
     };
     if let Err(error) = noted {
         // The lease runs out by itself, and telling twice is harmless.
-        tracing::error!(error = %error, "an announcement could not be noted");
+        tracing::error!(error = &error as &dyn std::error::Error, "an announcement could not be noted");
     }
 }
 

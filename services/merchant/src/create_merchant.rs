@@ -1,7 +1,9 @@
 //! Registering a business.
 
+use prost::Message as _;
 use sekat_api_merchant::v1::{CreateMerchantRequest, Merchant, MerchantState};
 use sekat_mesh::Permit;
+use sekat_service::{Violations, is_text};
 use sekat_store::{RequestKey, Store, Tx, Value, now_ms};
 
 use crate::announce;
@@ -13,7 +15,7 @@ pub(crate) async fn create(store: &Store, permit: &Permit, request: CreateMercha
     let (owner, name) = permit.seller().map_err(|_| Error::NotSeller)?;
     let id = name.strip_prefix("merchants/").ok_or(Error::NotSeller)?.to_owned();
     let owner = owner.to_owned();
-    let body = prost::Message::encode_to_vec(&request);
+    let body = request.encode_to_vec();
     let wanted = checked(request.merchant.unwrap_or_default())?;
     let trace = permit.trace().to_bytes();
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
@@ -21,24 +23,19 @@ pub(crate) async fn create(store: &Store, permit: &Permit, request: CreateMercha
 }
 
 fn checked(mut merchant: Merchant) -> Result<Merchant, Error> {
-    let is_text = |text: &str, shortest: usize, longest: usize| {
-        (shortest..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
-    };
     let is_number = |text: &str, digits: usize| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
     // Numbers from before 2024 have 15 digits; a leading zero makes them the same number (PMK 112/2022).
     if is_number(&merchant.npwp, 15) {
         merchant.npwp.insert(0, '0');
     }
-    let rules = [
-        (is_text(&merchant.display_name, 3, 60), "merchant.display_name", "must have 3 to 60 characters"),
-        (is_text(&merchant.city, 2, 60), "merchant.city", "must have 2 to 60 characters"),
-        (is_text(&merchant.legal_name, 3, 120), "merchant.legal_name", "must have 3 to 120 characters"),
-        (is_number(&merchant.nib, 13), "merchant.nib", "must have 13 digits"),
-        (is_number(&merchant.npwp, 16), "merchant.npwp", "must have 16 digits, or 15"),
-    ];
-    let violations: Vec<_> =
-        rules.into_iter().filter(|(holds, ..)| !holds).map(|(_, field, rule)| (field, rule)).collect();
-    if violations.is_empty() { Ok(merchant) } else { Err(Error::Invalid(violations)) }
+    let mut violations = Violations::default();
+    violations.check(is_text(&merchant.display_name, 3..=60), "merchant.display_name", "must have 3 to 60 characters");
+    violations.check(is_text(&merchant.city, 2..=60), "merchant.city", "must have 2 to 60 characters");
+    violations.check(is_text(&merchant.legal_name, 3..=120), "merchant.legal_name", "must have 3 to 120 characters");
+    violations.check(is_number(&merchant.nib, 13), "merchant.nib", "must have 13 digits");
+    violations.check(is_number(&merchant.npwp, 16), "merchant.npwp", "must have 16 digits, or 15");
+    violations.finish()?;
+    Ok(merchant)
 }
 
 fn insert(tx: &mut dyn Tx, id: &str, owner: &str, wanted: &Merchant, trace: [u8; 25]) -> Result<Merchant, Error> {

@@ -1,16 +1,15 @@
 //! Why the merchant service refuses, and how each refusal is answered.
 
-use std::time::Duration;
-
-use sekat_mesh::refusal::{invalid, refuse, retry_after};
-use sekat_store::{ErrorKind, StoreError};
+use sekat_mesh::refusal::refuse;
+use sekat_service::{Invalid, internal, store_refusal};
+use sekat_store::StoreError;
 use tonic::{Code, Status};
 
-/// A refusal.
+/// A refusal. No text holds a classified value.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("the request has fields that are not allowed")]
-    Invalid(Vec<(&'static str, &'static str)>),
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     #[error("no such merchant")]
     NotFound,
     #[error("only a seller's session can do this; sign in with the scope SELLER")]
@@ -25,31 +24,17 @@ pub(crate) enum Error {
     Store(#[from] StoreError),
 }
 
-/// How soon a caller may come again when the store is overloaded.
-const OVERLOAD_PAUSE: Duration = Duration::from_millis(100);
-
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error {
-            Error::Invalid(violations) => invalid("INVALID_ARGUMENT", violations),
+            Error::Invalid(fields) => fields.into(),
             Error::NotFound => refuse(Code::NotFound, "NOT_FOUND", text),
             Error::NotSeller => refuse(Code::PermissionDenied, "NOT_SELLER", text),
             Error::AlreadyRegistered => refuse(Code::AlreadyExists, "MERCHANT_EXISTS", text),
             Error::NibTaken => refuse(Code::AlreadyExists, "NIB_TAKEN", text),
-            Error::Damaged(_) => internal(),
-            Error::Store(error) => match error.kind() {
-                ErrorKind::InvalidArgument => refuse(Code::InvalidArgument, "INVALID_ARGUMENT", text),
-                ErrorKind::RequestIdReused => refuse(Code::AlreadyExists, "REQUEST_ID_REUSED", text),
-                ErrorKind::Overloaded => retry_after(Code::ResourceExhausted, "OVERLOADED", text, OVERLOAD_PAUSE),
-                ErrorKind::Expired => refuse(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", text),
-                ErrorKind::Unavailable => refuse(Code::Unavailable, "STORE_STOPPED", "the store has stopped"),
-                ErrorKind::Internal => internal(),
-            },
+            Error::Damaged(_) => internal(&error),
+            Error::Store(error) => store_refusal(&error),
         }
     }
-}
-
-fn internal() -> Status {
-    refuse(Code::Internal, "INTERNAL", "something went wrong here; it was logged")
 }

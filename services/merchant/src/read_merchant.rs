@@ -2,6 +2,7 @@
 
 use sekat_api_merchant::v1::{GetMerchantRequest, GetPublicMerchantRequest, Merchant, PublicMerchant};
 use sekat_mesh::Permit;
+use sekat_service::timestamp;
 use sekat_store::{Store, Tx, Value};
 
 use crate::error::Error;
@@ -42,8 +43,6 @@ pub(crate) fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Owned>, Error> {
         &[Value::from(id)],
     )?;
     let Some(row) = row else { return Ok(None) };
-    let create_ms = row.int(9)?;
-    let nanos = i32::try_from(create_ms.rem_euclid(1000)).unwrap_or_default().saturating_mul(1_000_000);
     let merchant = Merchant {
         name: format!("merchants/{}", row.text(0)?),
         display_name: row.text(2)?.to_owned(),
@@ -53,7 +52,7 @@ pub(crate) fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Owned>, Error> {
         npwp: row.text(6)?.to_owned(),
         state: i32::try_from(row.int(7)?).map_err(|_| Error::Damaged("a state"))?,
         etag: row.int(8)?.to_string(),
-        create_time: Some(prost_types::Timestamp { seconds: create_ms.div_euclid(1000), nanos }),
+        create_time: Some(timestamp(row.int(9)?)),
     };
     Ok(Some(Owned { owner: row.text(1)?.to_owned(), merchant }))
 }

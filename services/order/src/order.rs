@@ -64,7 +64,7 @@ pub(crate) struct Line {
 /// What an event did to an order.
 pub(crate) enum Change {
     /// The order after it.
-    Moved(Order),
+    Moved(Box<Order>),
     /// Nothing: an echo.
     None,
     /// Nothing: it can no longer be cancelled.
@@ -192,7 +192,7 @@ impl Order {
                 after.paid_ms.into(),
             ],
         )?;
-        Ok(if changed > 0 { Change::Moved(after) } else { Change::Superseded })
+        Ok(if changed > 0 { Change::Moved(Box::new(after)) } else { Change::Superseded })
     }
 
     fn moved(&self, to: State, reason: Option<Reason>, now_ms: i64) -> Self {

@@ -19,7 +19,7 @@ use crate::shop::Shop;
 /// Events that one transaction takes in: enough to share a commit, few enough to keep it short.
 const BATCH: usize = 64;
 
-/// Before a stream that failed is opened again: doubled with each failure, up to the longest.
+/// Before a stream is opened again, also one that ended in order: doubled with each failure, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -32,14 +32,14 @@ pub(crate) async fn run(shop: Arc<Shop>) {
     loop {
         // Each stream is a trace of its own; what it leads to belongs to the orders' traces.
         let stream = Context::detached(Some(Instant::now() + STREAM_TIME), None);
-        match context::scope(stream, follow(&shop)).await {
-            Ok(()) => pause = FIRST_PAUSE,
+        pause = match context::scope(stream, follow(&shop)).await {
+            Ok(()) => FIRST_PAUSE,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "payment events are interrupted");
-                tokio::time::sleep(pause).await;
-                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+                pause.saturating_mul(2).min(LONGEST_PAUSE)
             }
-        }
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 

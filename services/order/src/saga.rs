@@ -106,7 +106,7 @@ async fn proceed(shop: &Shop, item: &Item) -> Result<(), Error> {
         order = match shop.store.write(None, move |tx| advance(tx, &before, event, lease)).await? {
             Next::Step(after) => {
                 shop.changes.announce(&after.id);
-                after
+                *after
             }
             Next::Rest(id) => {
                 shop.changes.announce(&id);
@@ -125,7 +125,7 @@ async fn proceed(shop: &Shop, item: &Item) -> Result<(), Error> {
 /// What comes after an event.
 enum Next {
     /// The order's next step.
-    Step(Order),
+    Step(Box<Order>),
     /// Nothing; the item of the order with this id was let go.
     Rest(String),
     /// The same step, later.

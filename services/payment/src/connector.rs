@@ -1,5 +1,6 @@
 //! The connector as this service uses it: asks one question, and reads from the reply what it proves.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sekat_api_connector::v1;
@@ -8,6 +9,7 @@ use sekat_mesh::refusal::reason;
 use sekat_mesh::{Channel, context};
 use sekat_money::Money;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
 use crate::charge::{Answer, Step};
@@ -19,9 +21,20 @@ use crate::wire::{millis, timestamp};
 /// What one question may take: the contract's deadline of the connector's calls.
 const CALL_LIMIT: Duration = Duration::from_secs(8);
 
-/// The client of the connector; clones share its channel.
+/// Questions about charges at a time. Providers answer in about a second: enough for the busiest hour of a shop
+/// that opens a hundred thousand charges a day.
+pub const QUESTIONS: u32 = 32;
+
+/// Signatures that are checked at a time; who comes later waits within its deadline. With [`QUESTIONS`] less than
+/// the 64 calls that a workload admits at the least, so that a storm of notifications is never refused.
+const VERIFICATIONS: usize = 24;
+
+/// The client of the connector; clones share its channel and its limits.
 #[derive(Clone)]
-pub struct Connector(PaymentConnectorServiceClient<Channel>);
+pub struct Connector {
+    client: PaymentConnectorServiceClient<Channel>,
+    verifications: Arc<Semaphore>,
+}
 
 /// A notification as it arrived.
 pub struct Delivery {
@@ -35,7 +48,8 @@ impl Connector {
     /// A client over `channel`.
     #[must_use]
     pub fn new(channel: Channel) -> Self {
-        Self(PaymentConnectorServiceClient::new(channel))
+        let verifications = Arc::new(Semaphore::new(VERIFICATIONS));
+        Self { client: PaymentConnectorServiceClient::new(channel), verifications }
     }
 
     /// Asks the provider of `intent`, within 8 seconds and in the trace of the running task.
@@ -62,12 +76,12 @@ impl Connector {
                     expire_time: Some(timestamp(intent.expire_ms)),
                     request_id,
                 };
-                self.0.create_charge(request).await
+                self.client.create_charge(request).await
             }
-            Step::Query => self.0.get_charge(v1::GetChargeRequest { name, bank, account_number }).await,
+            Step::Query => self.client.get_charge(v1::GetChargeRequest { name, bank, account_number }).await,
             Step::Close => {
                 let request = v1::CancelChargeRequest { name, bank, account_number, request_id };
-                self.0.cancel_charge(request).await
+                self.client.cancel_charge(request).await
             }
         }
     }
@@ -79,7 +93,9 @@ impl Connector {
     /// [`Error::ConnectorAnswer`] if the report lacks what the contract promises.
     pub async fn verify(&self, delivery: Delivery) -> Result<Notification, Error> {
         let Delivery { bank, request } = delivery;
-        let reply = self.0.clone().verify_notification(request).await.map_err(|status| match status.code() {
+        // It is never closed.
+        let _turn = self.verifications.acquire().await;
+        let reply = self.client.clone().verify_notification(request).await.map_err(|status| match status.code() {
             Code::Unauthenticated => Error::NotificationForged(Box::new(status)),
             Code::InvalidArgument | Code::NotFound | Code::OutOfRange | Code::FailedPrecondition => {
                 Error::NotificationMalformed(Box::new(status))

@@ -105,6 +105,7 @@ impl From<Error> for Status {
             Error::NotificationForged(_) => refuse(Code::Unauthenticated, "NOTIFICATION_FORGED", message),
             Error::NotificationMalformed(_) => refuse(Code::InvalidArgument, "NOTIFICATION_MALFORMED", message),
             Error::ConnectorUnavailable(_) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a notification could not be verified");
                 retry_after(Code::Unavailable, "CONNECTOR_UNAVAILABLE", message, PROVIDER_RETRY)
             }
             Error::ResumeTokenUnknown => refuse(Code::InvalidArgument, "RESUME_TOKEN_UNKNOWN", message),

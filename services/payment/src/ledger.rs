@@ -31,6 +31,8 @@ pub mod verify;
 #[cfg(test)]
 pub(crate) mod model;
 
+use std::fmt;
+
 use sekat_money::{Currency, Money};
 
 /// The kind of an account, which says what it holds and which of its sides is the normal one.
@@ -64,7 +66,7 @@ impl AccountKind {
 }
 
 /// An account and the sums of its transfers, in the currency's minor unit. None is ever negative.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Account {
     /// Its name without `ledgerAccounts/`.
     pub id: String,
@@ -90,8 +92,15 @@ impl Account {
     }
 }
 
+/// What it holds and no sum.
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
 /// What a transfer does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Action {
     /// Moves the amount at once.
     Direct,
@@ -125,8 +134,15 @@ impl Action {
     }
 }
 
+/// What it does and to no name.
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
 /// Money moved from one account to another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Transfer {
     /// Its name without `ledgerTransfers/`, derived from what it is for: booking it again changes nothing.
     pub id: String,
@@ -140,6 +156,13 @@ pub struct Transfer {
     pub amount: Money,
     /// The payment that it is for, without `paymentIntents/`; empty if there is none.
     pub payment_intent: String,
+}
+
+/// What it does and nothing that is classified.
+impl fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transfer").field("action", &self.action).finish_non_exhaustive()
+    }
 }
 
 /// How a pending transfer was settled.

@@ -57,9 +57,9 @@ pub const WORKLOAD: &str = "payment";
 /// Replies to payment requests are kept for 30 days: longer than any payment lives and than any client retries.
 const REQUEST_ID_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Calls at a time. Most of them wait, for a provider or the disk, and hold no processor meanwhile; the store's
-/// queue sheds what the disk cannot take.
-const MAX_IN_FLIGHT: usize = 256;
+/// Calls at a time: all that two peers' connections carry. Most of them wait, for a provider or the disk, and hold no
+/// processor meanwhile; the store's queue sheds what the disk cannot take.
+const MAX_IN_FLIGHT: usize = 512;
 
 /// The schema, oldest change first.
 pub const MIGRATIONS: &[Migration] = &[

@@ -9,15 +9,13 @@ use sekat_store::{Item, Store, StoreError, now_ms};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::charge::{self, Known, Next, next_step};
+use crate::connector::QUESTIONS;
 use crate::error::Error;
 use crate::intents::{Found, Moment};
 use crate::service::{Payment, Progress};
 
 /// The kinds of work items of this service.
 const KINDS: &[&str] = &[charge::WORK_KIND];
-
-/// Questions at a time: providers answer in about a second, so that this many carry ten times our busiest hour.
-const CONCURRENCY: u32 = 64;
 
 /// Questions in a row before the item is given back: open, find it absent, open again, close.
 const MAX_QUESTIONS: usize = 6;
@@ -35,12 +33,12 @@ const STORE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Works until the process ends.
 pub async fn run(payment: Payment) {
-    let slots = Arc::new(Semaphore::new(usize::try_from(CONCURRENCY).unwrap_or(usize::MAX)));
+    let slots = Arc::new(Semaphore::new(usize::try_from(QUESTIONS).unwrap_or(usize::MAX)));
     let mut queue = payment.store.work();
     loop {
         // One slot before the claim: what is claimed is worked on at once. The semaphore is never closed.
         let Ok(first) = Arc::clone(&slots).acquire_owned().await else { return };
-        let free = u32::try_from(slots.available_permits()).unwrap_or(CONCURRENCY).saturating_add(1);
+        let free = u32::try_from(slots.available_permits()).unwrap_or(QUESTIONS).saturating_add(1);
         match queue.next(KINDS, free, LEASE).await {
             Ok(items) => start(&payment, &slots, first, items),
             Err(error) => {

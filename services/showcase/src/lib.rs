@@ -39,7 +39,7 @@ pub async fn build(config: Config, mesh: Mesh) -> Result<Server, BoxError> {
     let feed = ProductFeedServiceClient::new(mesh.client(&sekat_api_feed::API)?);
     let state = Arc::new(rpc::State {
         store: store.clone(),
-        key: create_handoff::signing_key(&config.handoff_key_file)?,
+        key: Arc::new(sekat_service::signing_key("SEKAT_HANDOFF_KEY_FILE", &config.handoff_key_file)?),
         feed: feed.clone(),
         freshness: follow_feed::Freshness::default(),
         operator: config.operator,

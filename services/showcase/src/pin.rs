@@ -1,20 +1,26 @@
 //! Products on a page, drawn with what the feed says of them.
 
+use std::collections::BTreeSet;
+
+use prost::Message as _;
 use sekat_api_feed::v1::{BatchGetFeedProductsRequest, FeedProduct, StockStatus as FeedStockStatus};
 use sekat_api_showcase::v1::{
     CreatePinRequest, DeletePinRequest, ListPinsRequest, ListPinsResponse, Pin, ReorderPinsRequest,
     ReorderPinsResponse, StockStatus,
 };
 use sekat_mesh::Permit;
-use sekat_store::{FilterDigest, RequestKey, Tx, Value, page_size};
+use sekat_service::{Invalid, Page};
+use sekat_store::{FilterDigest, RequestKey, Row, Tx, Value};
 
 use crate::error::Error;
 use crate::follow_feed;
-use crate::rpc::{State, encoded};
+use crate::rpc::State;
 use crate::showcase;
 
 /// A page that people scroll through, not a shop.
-pub(crate) const MAX_PINS: i64 = 100;
+const MAX_PINS: i64 = 100;
+/// The contract's limit.
+const MAX_NOTE_CHARACTERS: usize = 280;
 
 /// What all pins of one answer have in common.
 #[derive(Clone, Copy)]
@@ -30,117 +36,127 @@ impl Drawing {
 
 /// Pins a product at the end of the page.
 pub(crate) async fn create(state: &State, permit: &Permit, request: CreatePinRequest) -> Result<Pin, Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let handle = permit.creator().map_err(|_| Error::NotOwner)?.to_owned();
     let page = showcase::id(&request.parent)?.to_owned();
     let wanted = request.pin.unwrap_or_default();
-    if wanted.note.chars().count() > 280 {
-        return Err(Error::Invalid(vec![("pin.note".to_owned(), "must have at most 280 characters")]));
+    if wanted.note.chars().count() > MAX_NOTE_CHARACTERS {
+        return Err(Invalid::field("pin.note", "must have at most 280 characters").into());
     }
-    let product = product_of(&wanted.sku)?.to_owned();
-    let fresh = fetch_if_unknown(state, &product).await?;
+    let new = NewPin { handle, page, product: product_of(&wanted.sku)?.to_owned(), sku: wanted.sku, note: wanted.note };
     let drawing = Drawing::now(state);
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
-    state
-        .store
-        .write_once(key, move |tx| {
-            showcase::check_owner(tx, &page, &handle)?;
-            if let Some(fresh) = &fresh {
-                // A change that the stream brought in the meantime is newer.
-                if follow_feed::product(tx, &fresh.name)?.is_none() {
-                    follow_feed::keep(tx, fresh)?;
-                }
-            }
-            insert(tx, &page, &product, &wanted, &drawing)
-        })
-        .await
+    let first = new.clone();
+    match state.store.write_once(key, move |tx| insert(tx, &first, None, &drawing)).await {
+        // The stream may not have brought it yet.
+        Err(Error::UnknownProduct) => {
+            let fetched = fetch(state, &new.product).await?;
+            state.store.write_once(key, move |tx| insert(tx, &new, Some(&fetched), &drawing)).await
+        }
+        outcome => outcome,
+    }
 }
 
-fn insert(tx: &mut dyn Tx, page: &str, product: &str, wanted: &Pin, drawing: &Drawing) -> Result<Pin, Error> {
-    let known = follow_feed::product(tx, product)?.ok_or(Error::NotFound("product"))?;
-    if known.skus.iter().all(|sku| sku.name != wanted.sku) {
+#[derive(Clone)]
+struct NewPin {
+    handle: String,
+    page: String,
+    product: String,
+    sku: String,
+    note: String,
+}
+
+fn insert(tx: &mut dyn Tx, new: &NewPin, fetched: Option<&FeedProduct>, drawing: &Drawing) -> Result<Pin, Error> {
+    let NewPin { handle, page, product, sku, note } = new;
+    showcase::check_owner(tx, page, handle)?;
+    if let Some(fetched) = fetched {
+        follow_feed::keep_if_unknown(tx, fetched)?;
+    }
+    let known = follow_feed::product(tx, product)?;
+    if known.skus.iter().all(|variant| variant.name != *sku) {
         return Err(Error::NotFound("sku"));
     }
     let row = tx.one("SELECT COUNT(*), COALESCE(MAX(rank), 0) FROM pins WHERE showcase = $1", &[Value::from(page)])?;
-    if row.int(0)? >= MAX_PINS {
+    let (count, last) = (row.int(0)?, row.int(1)?);
+    if count >= MAX_PINS {
         return Err(Error::TooManyPins(MAX_PINS));
     }
-    let rank = row.int(1)?.saturating_add(1);
     let id = uuid::Uuid::now_v7().simple().to_string();
     tx.exec(
         "INSERT INTO pins (id, showcase, rank, product, sku, note) VALUES ($1, $2, $3, $4, $5, $6)",
         &[
             Value::from(&id),
             Value::from(page),
-            rank.into(),
+            last.saturating_add(1).into(),
             Value::from(product),
-            Value::from(&wanted.sku),
-            Value::from(&wanted.note),
+            Value::from(sku),
+            Value::from(note),
         ],
     )?;
-    let rank = i32::try_from(rank).map_err(|_| Error::Damaged("a rank"))?;
-    Ok(draw(page, &id, rank, &wanted.sku, &wanted.note, &known, drawing))
+    let (_, pin) = drawn(tx, page, last, 1, drawing)?.pop().ok_or(Error::NotFound("pin"))?;
+    Ok(pin)
 }
 
-async fn fetch_if_unknown(state: &State, product: &str) -> Result<Option<FeedProduct>, Error> {
-    let name = product.to_owned();
-    if state.store.read(move |tx| follow_feed::product(tx, &name)).await?.is_some() {
-        return Ok(None);
-    }
+async fn fetch(state: &State, product: &str) -> Result<FeedProduct, Error> {
     let request = BatchGetFeedProductsRequest { names: vec![product.to_owned()] };
-    let answer = state.feed.clone().batch_get_feed_products(request).await.map_err(|_| Error::FeedUnreachable)?;
-    answer.into_inner().feed_products.pop().map(Some).ok_or(Error::NotFound("product"))
+    let answer = state.feed.clone().batch_get_feed_products(request).await;
+    let answer = answer.map_err(|status| Error::FeedUnreachable(Box::new(status)))?;
+    answer.into_inner().feed_products.pop().ok_or(Error::NotFound("product"))
 }
 
 /// The pins of a page by rank.
 pub(crate) async fn list(state: &State, request: ListPinsRequest) -> Result<ListPinsResponse, Error> {
-    let page = showcase::id(&request.parent)?.to_owned();
-    let filter = FilterDigest::new("ListPins", &[page.as_bytes()]);
-    let pages = state.store.pages();
-    let after = match request.page_token.as_str() {
+    let page_id = showcase::id(&request.parent)?.to_owned();
+    let filter = FilterDigest::new("ListPins", &[page_id.as_bytes()]);
+    let page = Page::new(state.store.pages(), filter, &request.page_token, request.page_size, (50, 100))?;
+    let after = match page.after().as_str() {
         "" => 0,
-        token => pages.decode(filter, token)?.parse().map_err(|_| Error::Damaged("a page token"))?,
+        rank => rank.parse().map_err(|_| Error::Damaged("a page token"))?,
     };
-    let size = page_size(request.page_size, 50, 100)?;
-    let drawing = Drawing::now(state);
-    let operator = state.operator.clone();
-    let mut pins = state
+    let (drawing, operator, limit) = (Drawing::now(state), state.operator.clone(), page.limit());
+    let rows = state
         .store
         .read(move |tx| {
-            showcase::load(tx, &page, &operator)?.ok_or(Error::NotFound("showcase"))?;
-            of_showcase(tx, &page, after, size.saturating_add(1), &drawing)
+            showcase::load(tx, &page_id, &operator)?.ok_or(Error::NotFound("showcase"))?;
+            drawn(tx, &page_id, after, limit, &drawing)
         })
         .await?;
-    let limit = usize::try_from(size).unwrap_or(usize::MAX);
-    let has_more = pins.len() > limit;
-    pins.truncate(limit);
-    let next_page_token = match pins.last().filter(|_| has_more) {
-        Some(last) => pages.encode(filter, &last.rank.to_string())?,
-        None => String::new(),
-    };
+    let (pins, next_page_token) = page.cut(rows)?;
     Ok(ListPinsResponse { pins, next_page_token })
 }
 
-/// The pins after a rank. A pin whose product the feed no longer has is not drawn.
-pub(crate) fn of_showcase(
+/// All pins of a page by rank.
+pub(crate) fn all(tx: &mut dyn Tx, page: &str, drawing: &Drawing) -> Result<Vec<Pin>, Error> {
+    Ok(drawn(tx, page, 0, MAX_PINS, drawing)?.into_iter().map(|(_, pin)| pin).collect())
+}
+
+/// The pins after a stored rank, each after its own. A pin whose product the feed does not have is not drawn, and the
+/// ranks that are shown count what is.
+fn drawn(
     tx: &mut dyn Tx,
     page: &str,
-    after_rank: i64,
+    after: i64,
     limit: i64,
     drawing: &Drawing,
-) -> Result<Vec<Pin>, Error> {
-    let rows = tx.rows(
-        "SELECT id, rank, product, sku, note FROM pins WHERE showcase = $1 AND rank > $2 ORDER BY rank LIMIT $3",
-        &[Value::from(page), after_rank.into(), limit.into()],
+) -> Result<Vec<(String, Pin)>, Error> {
+    let before = tx.one(
+        "SELECT COUNT(*) FROM pins JOIN feed_products ON feed_products.id = pins.product
+         WHERE showcase = $1 AND rank <= $2 AND feed_product IS NOT NULL",
+        &[Value::from(page), after.into()],
     )?;
-    let mut pins = Vec::with_capacity(rows.len());
-    for row in &rows {
-        if let Some(known) = follow_feed::product(tx, row.text(2)?)? {
-            let rank = i32::try_from(row.int(1)?).map_err(|_| Error::Damaged("a rank"))?;
-            pins.push(draw(page, row.text(0)?, rank, row.text(3)?, row.text(4)?, &known, drawing));
-        }
-    }
-    Ok(pins)
+    let before = i32::try_from(before.int(0)?).map_err(|_| Error::Damaged("a rank"))?;
+    let rows = tx.rows(
+        "SELECT pins.id, rank, sku, note, feed_product
+         FROM pins JOIN feed_products ON feed_products.id = pins.product
+         WHERE showcase = $1 AND rank > $2 AND feed_product IS NOT NULL ORDER BY rank LIMIT $3",
+        &[Value::from(page), after.into(), limit.into()],
+    )?;
+    let draw_row = |(row, place): (&Row, i32)| {
+        let known = follow_feed::decode(row.bytes(4)?)?;
+        let pin = draw(page, row.text(0)?, before.saturating_add(place), row.text(2)?, row.text(3)?, &known, drawing);
+        Ok((row.int(1)?.to_string(), pin))
+    };
+    rows.iter().zip(1..).map(draw_row).collect()
 }
 
 fn draw(page: &str, id: &str, rank: i32, sku: &str, note: &str, known: &FeedProduct, drawing: &Drawing) -> Pin {
@@ -174,7 +190,7 @@ pub(crate) async fn reorder(
     permit: &Permit,
     request: ReorderPinsRequest,
 ) -> Result<ReorderPinsResponse, Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let handle = permit.creator().map_err(|_| Error::NotOwner)?.to_owned();
     let page = showcase::id(&request.parent)?.to_owned();
     let wanted = request.pins.iter().map(|name| parts(name)).collect::<Result<Vec<_>, _>>()?;
@@ -188,24 +204,27 @@ pub(crate) async fn reorder(
         .store
         .write_once(key, move |tx| {
             showcase::check_owner(tx, &page, &handle)?;
-            let rows = tx.rows("SELECT id FROM pins WHERE showcase = $1 ORDER BY id", &[Value::from(&page)])?;
-            let mut given = wanted.clone();
-            given.sort_unstable();
-            let have = rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect::<Result<Vec<_>, Error>>()?;
-            if given != have {
+            let have: BTreeSet<String> = all(tx, &page, &drawing)?.into_iter().map(|pin| pin.name).collect();
+            let given: BTreeSet<String> = wanted.iter().map(|id| format!("showcases/{page}/pins/{id}")).collect();
+            if given != have || given.len() != wanted.len() {
                 return Err(Error::OtherPins);
             }
+            // Pins that are not drawn come after those that are.
+            tx.exec(
+                "UPDATE pins SET rank = rank + $2 WHERE showcase = $1",
+                &[Value::from(&page), i64::try_from(wanted.len()).unwrap_or(i64::MAX).into()],
+            )?;
             for (rank, id) in (1_i64..).zip(&wanted) {
                 tx.exec("UPDATE pins SET rank = $2 WHERE id = $1", &[Value::from(id), rank.into()])?;
             }
-            Ok(ReorderPinsResponse { pins: of_showcase(tx, &page, 0, MAX_PINS, &drawing)? })
+            Ok(ReorderPinsResponse { pins: all(tx, &page, &drawing)? })
         })
         .await
 }
 
 /// Takes a pin off its page.
 pub(crate) async fn delete(state: &State, permit: &Permit, request: DeletePinRequest) -> Result<(), Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let handle = permit.creator().map_err(|_| Error::NotOwner)?.to_owned();
     let (page, id) = parts(&request.name)?;
     let (page, id) = (page.to_owned(), id.to_owned());
@@ -237,7 +256,7 @@ fn product_of(sku: &str) -> Result<&str, Error> {
     sku.split_once("/skus/")
         .map(|(product, _)| product)
         .filter(|product| product.starts_with("products/"))
-        .ok_or_else(|| Error::Invalid(vec![("pin.sku".to_owned(), "must be products/{product}/skus/{sku}")]))
+        .ok_or_else(|| Invalid::field("pin.sku", "must be products/{product}/skus/{sku}").into())
 }
 
 #[cfg(test)]

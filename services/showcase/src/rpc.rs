@@ -10,7 +10,6 @@ use sekat_api_showcase::v1::{self as api};
 use sekat_identity::jws::SigningKey;
 use sekat_mesh::{Channel, Permit};
 use sekat_store::Store;
-use tonic::codegen::Bytes;
 use tonic::{Request, Response, Status};
 
 use crate::follow_feed::Freshness;
@@ -19,7 +18,7 @@ use crate::{create_handoff, pin, showcase};
 /// What all methods work with.
 pub(crate) struct State {
     pub(crate) store: Store,
-    pub(crate) key: SigningKey,
+    pub(crate) key: Arc<SigningKey>,
     pub(crate) feed: ProductFeedServiceClient<Channel>,
     pub(crate) freshness: Freshness,
     /// The public name of the showcase's operator.
@@ -29,15 +28,6 @@ pub(crate) struct State {
 /// The three services of the package.
 #[derive(Clone)]
 pub(crate) struct Showcases(pub(crate) Arc<State>);
-
-pub(crate) fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1000)).unwrap_or_default().saturating_mul(1_000_000);
-    prost_types::Timestamp { seconds: ms.div_euclid(1000), nanos }
-}
-
-pub(crate) fn encoded(message: &impl prost::Message) -> Bytes {
-    message.encode_to_vec().into()
-}
 
 #[tonic::async_trait]
 impl ShowcaseService for Showcases {

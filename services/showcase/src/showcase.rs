@@ -1,14 +1,19 @@
 //! Creators' pages.
 
+use prost::Message as _;
 use sekat_api_showcase::v1::{
     CreateShowcaseRequest, GetShowcaseRequest, ListShowcasesRequest, ListShowcasesResponse, Showcase,
 };
 use sekat_mesh::Permit;
-use sekat_store::{FilterDigest, RequestKey, Row, Tx, Value, now_ms, page_size};
+use sekat_service::{Page, Violations, is_text, timestamp};
+use sekat_store::{FilterDigest, RequestKey, Row, Tx, Value, now_ms};
 
 use crate::error::Error;
 use crate::pin;
-use crate::rpc::{State, encoded, timestamp};
+use crate::rpc::State;
+
+/// More pages than a creator can keep alive, and a bound on what one can store.
+const MAX_SHOWCASES: i64 = 100;
 
 /// A page with its pins.
 pub(crate) async fn get(state: &State, request: GetShowcaseRequest) -> Result<Showcase, Error> {
@@ -19,7 +24,7 @@ pub(crate) async fn get(state: &State, request: GetShowcaseRequest) -> Result<Sh
         .store
         .read(move |tx| {
             let mut page = load(tx, &id, &operator)?.ok_or(Error::NotFound("showcase"))?;
-            page.pins = pin::of_showcase(tx, &id, 0, pin::MAX_PINS, &drawing)?;
+            page.pins = pin::all(tx, &id, &drawing)?;
             Ok(page)
         })
         .await
@@ -28,54 +33,42 @@ pub(crate) async fn get(state: &State, request: GetShowcaseRequest) -> Result<Sh
 /// Pages without their pins, the oldest first.
 pub(crate) async fn list(state: &State, request: ListShowcasesRequest) -> Result<ListShowcasesResponse, Error> {
     let filter = FilterDigest::new("ListShowcases", &[]);
-    let pages = state.store.pages();
-    let after = match request.page_token.as_str() {
-        "" => String::new(),
-        token => pages.decode(filter, token)?,
-    };
-    let size = page_size(request.page_size, 20, 100)?;
+    let page = Page::new(state.store.pages(), filter, &request.page_token, request.page_size, (20, 100))?;
+    let (after, limit) = (page.after(), page.limit());
     let operator = state.operator.clone();
-    let mut showcases = state
+    let rows = state
         .store
         .read::<_, Error>(move |tx| {
             let rows = tx.rows(
                 "SELECT id, creator_handle, display_name, campaign, create_ms
                  FROM showcases WHERE id > $1 ORDER BY id LIMIT $2",
-                &[Value::from(&after), size.saturating_add(1).into()],
+                &[Value::from(&after), limit.into()],
             )?;
-            rows.iter().map(|row| read(row, &operator)).collect::<Result<Vec<_>, _>>()
+            rows.iter().map(|row| Ok((row.text(0)?.to_owned(), read(row, &operator)?))).collect::<Result<Vec<_>, _>>()
         })
         .await?;
-    let limit = usize::try_from(size).unwrap_or(usize::MAX);
-    let has_more = showcases.len() > limit;
-    showcases.truncate(limit);
-    let next_page_token = match showcases.last().filter(|_| has_more) {
-        Some(last) => pages.encode(filter, id(&last.name)?)?,
-        None => String::new(),
-    };
+    let (showcases, next_page_token) = page.cut(rows)?;
     Ok(ListShowcasesResponse { showcases, next_page_token })
 }
 
 /// Opens a page for the creator who calls.
 pub(crate) async fn create(state: &State, permit: &Permit, request: CreateShowcaseRequest) -> Result<Showcase, Error> {
-    let body = encoded(&request);
+    let body = request.encode_to_vec();
     let handle = permit.creator().map_err(|_| Error::NotOwner)?.to_owned();
     let wanted = request.showcase.unwrap_or_default();
-    let mut violations = Vec::new();
-    if !(1..=120).contains(&wanted.display_name.chars().count()) {
-        violations.push(("showcase.display_name".to_owned(), "must have 1 to 120 characters"));
-    }
-    if wanted.campaign.chars().count() > 60 {
-        violations.push(("showcase.campaign".to_owned(), "must have at most 60 characters"));
-    }
-    if !violations.is_empty() {
-        return Err(Error::Invalid(violations));
-    }
+    let mut violations = Violations::default();
+    violations.check(is_text(&wanted.display_name, 1..=120), "showcase.display_name", "must have 1 to 120 characters");
+    violations.check(is_text(&wanted.campaign, 0..=60), "showcase.campaign", "must have at most 60 characters");
+    violations.finish()?;
     let operator = state.operator.clone();
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
     state
         .store
         .write_once(key, move |tx| {
+            let count = "SELECT COUNT(*) FROM showcases WHERE creator_handle = $1";
+            if tx.one(count, &[Value::from(&handle)])?.int(0)? >= MAX_SHOWCASES {
+                return Err(Error::TooManyShowcases(MAX_SHOWCASES));
+            }
             let id = uuid::Uuid::now_v7().simple().to_string();
             tx.exec(
                 "INSERT INTO showcases (id, creator_handle, display_name, campaign, create_ms)

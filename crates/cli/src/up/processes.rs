@@ -19,27 +19,26 @@ pub(crate) struct Workload {
     upstreams: &'static [&'static str],
     public: bool,
     mesh: bool,
-    store: bool,
 }
 
 /// All workloads, in the order in which they are started. They are stopped in the reverse order.
 pub(crate) const WORKLOADS: [Workload; 10] = [
-    workload("psp-connector", "commerce", "sekat-psp-connector", &[], [false, true, false]),
-    workload("account", "commerce", "sekat-account", &[], [false, true, true]),
-    workload("catalog", "commerce", "sekat-catalog", &[], [false, true, true]),
-    workload("merchant", "commerce", "sekat-merchant", &["catalog"], [false, true, true]),
-    workload("payment", "commerce", "sekat-payment", &["psp-connector"], [false, true, true]),
-    workload("order", "commerce", "sekat-order", &["account", "catalog", "payment"], [false, true, true]),
-    workload("showcase", "showcase", "sekat-showcase", &["catalog-feed"], [false, true, true]),
-    workload("notify-ingress", "commerce", "sekat-edge", &["payment"], [true, false, false]),
+    workload("psp-connector", "commerce", "sekat-psp-connector", &[], [false, true]),
+    workload("account", "commerce", "sekat-account", &[], [false, true]),
+    workload("catalog", "commerce", "sekat-catalog", &[], [false, true]),
+    workload("merchant", "commerce", "sekat-merchant", &["catalog"], [false, true]),
+    workload("payment", "commerce", "sekat-payment", &["psp-connector"], [false, true]),
+    workload("order", "commerce", "sekat-order", &["account", "catalog", "payment"], [false, true]),
+    workload("showcase", "showcase", "sekat-showcase", &["catalog-feed"], [false, true]),
+    workload("notify-ingress", "commerce", "sekat-edge", &["payment"], [true, false]),
     workload(
         "commerce-edge",
         "commerce",
         "sekat-edge",
         &["account", "catalog", "order", "payment", "merchant"],
-        [true, false, false],
+        [true, false],
     ),
-    workload("showcase-edge", "showcase", "sekat-edge", &["showcase"], [true, false, false]),
+    workload("showcase-edge", "showcase", "sekat-edge", &["showcase"], [true, false]),
 ];
 
 const fn workload(
@@ -47,9 +46,9 @@ const fn workload(
     domain: &'static str,
     program: &'static str,
     upstreams: &'static [&'static str],
-    [public, mesh, store]: [bool; 3],
+    [public, mesh]: [bool; 2],
 ) -> Workload {
-    Workload { name, domain, program, upstreams, public, mesh, store }
+    Workload { name, domain, program, upstreams, public, mesh }
 }
 
 /// The bank simulator's name among the processes.
@@ -125,9 +124,7 @@ impl Surroundings<'_> {
             _ => {}
         }
         environment.extend(self.extra.iter().cloned());
-        if workload.store {
-            std::fs::create_dir_all(layout.store(name))?;
-        }
+        std::fs::create_dir_all(layout.store(name))?;
         Ok(Process {
             name,
             program: self.programs.join(workload.program),

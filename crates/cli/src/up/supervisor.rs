@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anstream::eprintln;
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -55,10 +55,10 @@ impl Supervised {
     /// # Errors
     /// If it cannot be started at all.
     pub(crate) fn start(process: Process, restarted: watch::Sender<u64>) -> anyhow::Result<Self> {
-        let child = spawn(&process)?;
+        let (child, lifeline) = spawn(&process)?;
         let pid = Arc::new(Mutex::new(child.id()));
         let (stop, stopping) = watch::channel(false);
-        let task = tokio::spawn(keep(process.clone(), child, Arc::clone(&pid), stopping, restarted));
+        let task = tokio::spawn(keep(process.clone(), (child, lifeline), Arc::clone(&pid), stopping, restarted));
         Ok(Self { process, stop, pid, task })
     }
 
@@ -89,7 +89,7 @@ impl Supervised {
 
 async fn keep(
     process: Process,
-    mut child: Child,
+    (mut child, mut lifeline): (Child, Option<ChildStdin>),
     pid: Arc<Mutex<Option<u32>>>,
     mut stopping: watch::Receiver<bool>,
     restarted: watch::Sender<u64>,
@@ -102,6 +102,7 @@ async fn keep(
             () = requested(&mut stopping) => None,
         };
         let Some(status) = status else { return drain(&process, &mut child).await };
+        drop(lifeline.take());
         *pid.lock().unwrap_or_else(PoisonError::into_inner) = None;
         eprintln!("{} {}; restarting it", process.name, how_it_ended(status));
         if started.elapsed() >= STABLE_AFTER {
@@ -115,7 +116,7 @@ async fn keep(
             pause = pause.saturating_mul(2).min(RESTART_PAUSE_MAX);
             match spawn(&process) {
                 Ok(next) => {
-                    child = next;
+                    (child, lifeline) = next;
                     break;
                 }
                 Err(error) => eprintln!("{error:#}; trying again"),
@@ -131,7 +132,7 @@ async fn requested(stopping: &mut watch::Receiver<bool>) {
     drop(stopping.wait_for(|stop| *stop).await);
 }
 
-fn spawn(process: &Process) -> anyhow::Result<Child> {
+fn spawn(process: &Process) -> anyhow::Result<(Child, Option<ChildStdin>)> {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -148,13 +149,16 @@ fn spawn(process: &Process) -> anyhow::Result<Child> {
         .stderr(log)
         // A Ctrl-C on the terminal reaches `up` alone, which then stops the processes in order.
         .process_group(0);
-    command.spawn().with_context(|| {
+    let mut child = command.spawn().with_context(|| {
         format!(
             "{} cannot be started from {}: build the workspace with `cargo build --release --workspace --bins`",
             process.name,
             process.program.display()
         )
-    })
+    })?;
+    // Waiting for a child would close its pipe.
+    let lifeline = child.stdin.take();
+    Ok((child, lifeline))
 }
 
 async fn drain(process: &Process, child: &mut Child) {

@@ -46,6 +46,7 @@ pub(crate) struct Call {
     parent: Option<[u8; 8]>,
     span: Arc<OpenSpan>,
     begun: Beginning,
+    admitted: bool,
     /// Attributes and events that only this call has, encoded.
     extra: Vec<u8>,
     ended: bool,
@@ -80,6 +81,7 @@ impl Call {
             parent: start.parent,
             span: OpenSpan::new(start.trace, true),
             begun: Beginning::now(),
+            admitted: false,
             extra: Vec::new(),
             ended: false,
         }
@@ -110,6 +112,11 @@ impl Call {
         otlp::link(&mut self.extra, cause);
     }
 
+    /// Notes that the policy admitted the call.
+    pub(crate) fn admitted(&mut self) {
+        self.admitted = true;
+    }
+
     /// Notes that the call was refused and why: one span event.
     pub(crate) fn refused(&mut self, reason: &str) {
         otlp::event(&mut self.extra, self.begun.end_unix_nanos(), "sekat.refused", reason);
@@ -137,6 +144,9 @@ impl Call {
             };
             otlp::head(to, &head);
             to.extend_from_slice(self.peer.as_deref().unwrap_or_default());
+            if self.admitted {
+                to.extend_from_slice(&ALLOW);
+            }
             to.extend_from_slice(&self.extra);
             to.extend_from_slice(STATUS.get(code as usize).map(Vec::as_slice).unwrap_or_default());
             for cause in links {
@@ -154,6 +164,9 @@ impl Drop for Call {
         self.end(Code::Cancelled);
     }
 }
+
+/// The decision that nearly all calls share.
+static ALLOW: LazyLock<Vec<u8>> = LazyLock::new(|| Attributes::default().text("sekat.decision", "allow").0);
 
 /// The status attributes of each code, in both spellings.
 static STATUS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {

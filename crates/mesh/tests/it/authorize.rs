@@ -149,6 +149,33 @@ async fn a_peer_whose_authority_is_withdrawn_is_cut_off_on_its_open_connection()
 }
 
 #[tokio::test]
+async fn reflection_is_for_ops_and_for_developers_only() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let ops = "spiffe://commerce.sekat.local/ops";
+    for (profile, caller, allowed) in [("dev", ops, true), ("dev", FRONT, false), ("prod", ops, false)] {
+        let world = World::new();
+        let variables = [("SEKAT_TRUST_DIR", world.default_trust()), ("SEKAT_PROFILE", profile.to_owned())];
+        let mesh = world.process(ECHO_ID, &variables).await;
+        let server = mesh.server().api(&ECHO, echo().echo_routes()).access_log(Arc::new(EagerLog));
+        let server = Process::start(&mesh, server).await;
+        let (_mesh, channel) = world.client(caller, &server).await;
+        let answer =
+            ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(list.clone())).await;
+        match answer {
+            Ok(mut texts) => {
+                assert!(allowed && texts.get_mut().message().await.unwrap().is_some(), "{profile} {caller}")
+            }
+            Err(status) => assert!(!allowed && status.code() == Code::PermissionDenied, "{profile} {caller} {status}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn plain_text_gets_no_answer() {
     let world = World::new();
     let server = world.echo(echo()).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sekat_identity::ca::{CertificateAuthority, write_identity};
 use sekat_mesh::Channel;
@@ -11,8 +11,8 @@ use tokio_stream::StreamExt as _;
 use tonic::Code;
 
 use crate::harness::{
-    COMMERCE, ECHO, ECHO_ID, EagerLog, FRONT, Handlers, PATIENCE, Process, World, call, echo, eventually, serving,
-    text, watch,
+    COMMERCE, ECHO, ECHO_ID, EagerLog, FRONT, Handlers, PATIENCE, Process, STRANGER, World, call, echo, eventually,
+    serving, text, watch,
 };
 
 const ECHO_PATH: &str = "/test.v1.EchoService/Echo";
@@ -88,6 +88,41 @@ async fn rotating_certificates_and_authorities_under_load_fails_no_call() {
     }
     let failures = load.failures().await;
     assert!(failures.is_empty(), "{} failed, first {:?}", failures.len(), failures.first());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_renewed_long_before_their_certificates_end() {
+    let world = World::new();
+    let server = world.echo(echo()).await;
+    let (front, channel) = world.client(FRONT, &server).await;
+    world.issue(FRONT, Duration::from_secs(3));
+    front.source().refresh_now().await.unwrap();
+    let first_ends = front.source().not_after();
+    let load = Load::start(&channel, 4);
+    while SystemTime::now() <= first_ends {
+        load.proceeds(200).await;
+        world.issue(FRONT, Duration::from_secs(3));
+        front.source().refresh_now().await.unwrap();
+    }
+    load.proceeds(200).await;
+    let failures = load.failures().await;
+    assert!(failures.is_empty(), "{} failed, first {:?}", failures.len(), failures.first());
+}
+
+#[tokio::test]
+async fn a_workload_is_found_by_its_name() {
+    let world = World::new();
+    let server = world.echo(echo()).await;
+    let port = server.mesh.addresses()["mesh"].port();
+    let front = world.process(FRONT, &[("SEKAT_UPSTREAM_ECHO", format!("localhost:{port}"))]).await;
+    assert!(call(&front.client(&ECHO).unwrap(), ECHO_PATH, text("a")).await.is_ok());
+    let lost = world.process(FRONT, &[("SEKAT_UPSTREAM_ECHO", format!("nowhere.invalid:{port}"))]).await;
+    let mut hurried = tonic::Request::new(text("a"));
+    hurried.set_timeout(Duration::from_millis(200));
+    let status = call(&lost.client(&ECHO).unwrap(), ECHO_PATH, hurried).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    let unknown = world.process(STRANGER, &[]).await.client(&ECHO).unwrap_err();
+    assert!(unknown.to_string().starts_with("SEKAT_UPSTREAM_ECHO is required"), "{unknown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

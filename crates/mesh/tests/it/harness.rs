@@ -121,7 +121,6 @@ pub(crate) fn text(text: impl Into<String>) -> Text {
 
 /// What a handler is called with.
 pub(crate) struct Call {
-    pub(crate) method: String,
     pub(crate) permit: Permit,
     pub(crate) text: String,
     pub(crate) headers: http::HeaderMap,
@@ -161,7 +160,7 @@ impl<const NAME: usize> tower::Service<Request<Body>> for Service<NAME> {
             let call = move |request: tonic::Request<Text>| {
                 let permit = Permit::of(&request)?;
                 let headers = request.metadata().clone().into_headers();
-                Ok::<_, Status>(Call { method: method.clone(), permit, text: request.into_inner().text, headers })
+                Ok::<_, Status>(Call { permit, text: request.into_inner().text, headers })
             };
             if streams {
                 let respond = service_fn(move |request| {

@@ -1,13 +1,18 @@
 //! One trace over all hops, told by certificates, and counted beside.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 
 use sekat_mesh::Mesh;
 use sekat_mesh::context::{self, Context, TraceContext};
-use tonic::{Code, Request};
+use tonic::body::Body;
+use tonic::{Code, Request, Status};
 
 use crate::harness::{
-    ECHO, ECHO_ID, EagerLog, FRONT, Handlers, LEAF, Process, STRANGER, World, attribute, call, echo, spans, text,
+    ECHO, ECHO_ID, EagerLog, FRONT, Handlers, LEAF, Process, STRANGER, World, attribute, call, echo, eventually, spans,
+    text,
 };
 
 const ECHO_PATH: &str = "/test.v1.EchoService/Echo";
@@ -157,6 +162,63 @@ async fn links_join_traces_on_clients_and_on_servers() {
         assert_eq!(span.links.len(), 1, "{service}");
         assert_eq!(span.links[0].trace_id, cause.trace_id, "{service}");
     }
+}
+
+/// A collector that is out of order for its first `refusals` exports.
+async fn collector(refusals: usize) -> (String, Arc<Mutex<usize>>) {
+    #[derive(Clone)]
+    struct Collector(Arc<Mutex<usize>>, Arc<Mutex<usize>>);
+    impl tonic::server::NamedService for Collector {
+        const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
+    }
+    impl tower::Service<http::Request<Body>> for Collector {
+        type Response = http::Response<Body>;
+        type Error = std::convert::Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            let Self(refusals, received) = self.clone();
+            let export = tower::service_fn(move |request: Request<ExportTraceServiceRequest>| {
+                let spans = request.into_inner().resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+                let spans: usize = spans.map(|scope| scope.spans.len()).sum();
+                let mut left = refusals.lock().unwrap();
+                let refused = left.checked_sub(1).map(|fewer| *left = fewer);
+                if refused.is_none() {
+                    *received.lock().unwrap() += spans;
+                }
+                let reply = refused.map_or(Ok(()), |()| Err(Status::unavailable("out of order")));
+                std::future::ready(reply.map(|()| tonic::Response::new(ExportTraceServiceResponse::default())))
+            });
+            Box::pin(async move {
+                let codec = tonic_prost::ProstCodec::default();
+                Ok(tonic::server::Grpc::new(codec).unary(export, request).await)
+            })
+        }
+    }
+    let received = Arc::new(Mutex::new(0));
+    let service = Collector(Arc::new(Mutex::new(refusals)), Arc::clone(&received));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    (address, received)
+}
+
+#[tokio::test]
+async fn a_collector_that_is_out_of_order_for_a_while_misses_nothing() {
+    let (address, received) = collector(2).await;
+    let world = World::new();
+    let server = world.echo(echo()).await;
+    let upstream = ("SEKAT_UPSTREAM_ECHO", server.address("mesh"));
+    let front = world.process(FRONT, &[upstream, ("SEKAT_OTLP", address)]).await;
+    let channel = front.client(&ECHO).unwrap();
+    for _ in 0..30 {
+        call(&channel, ECHO_PATH, text("a")).await.unwrap();
+    }
+    eventually("all spans arrive", async || *received.lock().unwrap() == 30).await;
+    assert_eq!(front.spans_dropped(), 0);
 }
 
 #[tokio::test]

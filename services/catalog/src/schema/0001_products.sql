@@ -1,6 +1,8 @@
 CREATE TABLE merchants (
     id           TEXT NOT NULL PRIMARY KEY,
     display_name TEXT NOT NULL,
+    -- The name in lower case, for plain search.
+    search       TEXT NOT NULL,
     city         TEXT NOT NULL,
     admitted     BIGINT NOT NULL CHECK (admitted IN (0, 1))
 ) STRICT;
@@ -14,7 +16,7 @@ CREATE TABLE products (
     attributes         TEXT NOT NULL,
     image_uri          TEXT NOT NULL,
     supplier_reference TEXT NOT NULL,
-    -- Title, category and seller in lower case, for plain search.
+    -- Title and category in lower case, for plain search.
     search             TEXT NOT NULL,
     deleted            BIGINT NOT NULL DEFAULT 0 CHECK (deleted IN (0, 1)),
     version            BIGINT NOT NULL DEFAULT 1,

@@ -7,6 +7,7 @@ CREATE TABLE imports (
     done     BIGINT NOT NULL DEFAULT 0,
     -- The row that is tried next.
     next_row BIGINT NOT NULL DEFAULT 0,
+    -- What was asked for, until it is done.
     request  BLOB NOT NULL
 ) STRICT;
 

@@ -10,7 +10,7 @@ use crate::peers::{Fault, Funds};
 use crate::world::{STOCK, TEA, TEA_PRICE, World, new_id, reason};
 
 /// Short enough to wait for, long enough to place an order within.
-const SHORT: Duration = Duration::from_secs(2);
+const SHORT: Duration = Duration::from_secs(4);
 
 #[tokio::test]
 async fn a_blocked_buyer_orders_nothing() {

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use sekat_api_order::v1::OrderState;
+use sekat_mesh::refusal::retry_delay;
+use tonic::Code;
 
 use crate::peers::Fault;
-use crate::world::{Buyer, World};
+use crate::world::{Buyer, World, reason};
 
 /// The calls that place an order, and those that confirm it once the money is there.
 const PLACING: [&str; 4] = ["GetAccountStanding", "GetAddress", "CreateReservation", "CreatePaymentIntent"];
@@ -15,7 +17,7 @@ const CONFIRMING: [&str; 2] = ["CommitReservation", "CapturePaymentIntent"];
 const RELEASING: [&str; 2] = ["CancelPaymentIntent", "ReleaseReservation"];
 
 /// More than the mesh repeats by itself, so that the saga has to.
-const OFTEN: usize = 7;
+const OFTEN: usize = 4;
 
 const LOST: [Fault; 2] = [Fault::LoseRequest, Fault::LoseReply];
 const HUNG: [Fault; 2] = [Fault::HangBefore, Fault::HangAfter];
@@ -168,6 +170,20 @@ async fn a_stream_of_news_that_breaks_is_opened_again() {
     world.payment.break_streams();
     world.payment.pay(&order.payment_intent);
     buyer.until(&order.name, OrderState::Paid).await;
+}
+
+#[tokio::test]
+async fn a_call_whose_time_ends_first_learns_that_its_order_is_under_way() {
+    let world = World::start().await;
+    let buyer = world.buyer();
+    let request = buyer.ready_to_order().await;
+    world.script.fail("CreateReservation", Fault::HangBefore, 1);
+    let refused = buyer.create_order_within(&request, Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted);
+    assert!(retry_delay(&refused).is_some());
+    assert_eq!(reason::<()>(Err(refused)), "ORDER_UNDER_WAY");
+    assert_eq!(buyer.placed(&request).await.state(), OrderState::PendingPayment);
+    assert_eq!(buyer.list_orders(0, "").await.unwrap().orders.len(), 1);
 }
 
 #[tokio::test]

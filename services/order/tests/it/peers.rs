@@ -9,18 +9,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use prost::Message;
-use sekat_mesh::Permit;
 use sekat_mesh::refusal::refuse;
 use tokio::sync::Notify;
 use tonic::{Code, Request, Response, Status};
 
-pub use account::Account;
-pub use catalog::{Catalog, Hold};
-pub use payment::{Funds, Payment};
+pub(crate) use account::Account;
+pub(crate) use catalog::{Catalog, Hold};
+pub(crate) use payment::{Funds, NOTIFICATION_TRACE_ID, Payment};
 
 /// What a peer does with its next call of a method.
 #[derive(Clone, Copy, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It does not arrive.
     LoseRequest,
     /// It is done, and the reply does not arrive.
@@ -35,44 +34,38 @@ pub enum Fault {
 
 /// What peers are told, and what they have seen.
 #[derive(Default)]
-pub struct Script {
+pub(crate) struct Script {
     faults: Mutex<HashMap<&'static str, VecDeque<Fault>>>,
     calls: Mutex<HashMap<&'static str, usize>>,
     bodies: Mutex<HashMap<String, Vec<u8>>>,
-    traces: Mutex<Vec<(&'static str, [u8; 16])>>,
     violations: Mutex<Vec<String>>,
     hung: Notify,
 }
 
 impl Script {
     /// Has the next `times` calls of a method fail.
-    pub fn fail(&self, method: &'static str, fault: Fault, times: usize) {
+    pub(crate) fn fail(&self, method: &'static str, fault: Fault, times: usize) {
         lock(&self.faults).entry(method).or_default().extend(std::iter::repeat_n(fault, times));
     }
 
     /// Forgets all faults that were not met.
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         lock(&self.faults).clear();
     }
 
     /// Ready when a call hangs.
-    pub async fn hangs(&self) {
+    pub(crate) async fn hangs(&self) {
         self.hung.notified().await;
     }
 
     /// How often a method was called.
-    pub fn calls(&self, method: &'static str) -> usize {
+    pub(crate) fn calls(&self, method: &'static str) -> usize {
         lock(&self.calls).get(method).copied().unwrap_or_default()
     }
 
     /// What callers did that no caller may do.
-    pub fn violations(&self) -> Vec<String> {
+    pub(crate) fn violations(&self) -> Vec<String> {
         lock(&self.violations).clone()
-    }
-
-    /// The traces in which a method was called.
-    pub fn traces(&self, method: &'static str) -> Vec<[u8; 16]> {
-        lock(&self.traces).iter().filter(|(called, _)| *called == method).map(|(_, trace)| *trace).collect()
     }
 
     /// Serves a read.
@@ -83,7 +76,6 @@ impl Script {
         effect: impl FnOnce(M) -> Result<R, Status>,
     ) -> Result<Response<R>, Status> {
         *lock(&self.calls).entry(method).or_default() += 1;
-        lock(&self.traces).push((method, Permit::of(&request)?.trace().trace_id));
         let request = request.into_inner();
         let fault = lock(&self.faults).get_mut(method).and_then(VecDeque::pop_front);
         match fault {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
+use prost::Message as _;
 use sekat_api_order::v1 as api;
 use sekat_api_order::v1::OrderState;
 use sekat_api_order::v1::cart_service_client::CartServiceClient;
@@ -29,54 +31,63 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// How long a test waits for what must happen: far longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub const TEA: &str = "products/tea/skus/100g";
-pub const SALT: &str = "products/salt/skus/1kg";
-pub const TEA_PRICE: i64 = 25_000;
-pub const SALT_PRICE: i64 = 4_000;
+pub(crate) const TEA: &str = "products/tea/skus/100g";
+pub(crate) const SALT: &str = "products/salt/skus/1kg";
+pub(crate) const TEA_PRICE: i64 = 25_000;
+pub(crate) const SALT_PRICE: i64 = 4_000;
 /// For each seller; tea and salt have one each.
-pub const SHIPPING: i64 = 12_000;
-pub const STOCK: i32 = 1_000;
+pub(crate) const SHIPPING: i64 = 12_000;
+pub(crate) const STOCK: i32 = 1_000;
 
 /// The domain.
-pub struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
     authority: CertificateAuthority,
     account_key: SigningKey,
     handoff_key: SigningKey,
     order_ttl: Duration,
-    pub script: Arc<Script>,
-    pub catalog: Catalog,
-    pub payment: Payment,
-    pub account: Account,
+    pub(crate) script: Arc<Script>,
+    pub(crate) catalog: Catalog,
+    pub(crate) payment: Payment,
+    pub(crate) account: Account,
     order: Option<Process>,
     address: String,
     upstreams: Vec<(&'static str, String)>,
     edge: Channel,
-    /// The trace of the calls of buyers.
     _peers: Vec<Mesh>,
 }
 
 /// The order service as a process: its own runtime, all of which is gone at once when it crashes.
 struct Process {
-    runtime: tokio::runtime::Runtime,
+    /// Taken when it ends.
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Process {
+    /// At the end of a test nobody waits for it.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// A person with an account.
 #[derive(Clone)]
-pub struct Buyer {
-    pub name: String,
+pub(crate) struct Buyer {
+    pub(crate) name: String,
     token: String,
     carts: CartServiceClient<Channel>,
     orders: OrderServiceClient<Channel>,
 }
 
 impl World {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with_order_ttl(HOUR).await
     }
 
     /// A world whose orders must be paid within so long.
-    pub async fn with_order_ttl(order_ttl: Duration) -> Self {
+    pub(crate) async fn with_order_ttl(order_ttl: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (account_key, handoff_key) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
         let trust = dir.path().join("trust");
@@ -128,9 +139,10 @@ impl World {
     }
 
     /// Starts the order service on the store that it had before.
-    pub async fn start_order(&mut self) {
+    pub(crate) async fn start_order(&mut self) {
         let place = Place { dir: self.dir.path().to_owned(), authority: &self.authority };
-        let mut variables = vec![("SEKAT_MESH_LISTEN", self.address.clone())];
+        let spans = format!("file:{}", self.path("spans"));
+        let mut variables = vec![("SEKAT_MESH_LISTEN", self.address.clone()), ("SEKAT_OTLP", spans)];
         variables.extend(self.upstreams.iter().cloned());
         let settings = place.settings("order", &variables);
         let ttl = format!("{}ms", self.order_ttl.as_millis());
@@ -148,22 +160,22 @@ impl World {
             tokio::spawn(server.serve());
         });
         started.await.unwrap();
-        self.order = Some(Process { runtime });
+        self.order = Some(Process { runtime: Some(runtime) });
     }
 
     /// Ends the order service at once, wherever it is; only what is on the disk stays.
-    pub async fn crash_order(&mut self) {
-        let Process { runtime } = self.order.take().expect("it runs");
+    pub(crate) async fn crash_order(&mut self) {
+        let runtime = self.order.take().and_then(|mut process| process.runtime.take()).expect("it runs");
         tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
     }
 
-    pub async fn restart_order(&mut self) {
+    pub(crate) async fn restart_order(&mut self) {
         self.crash_order().await;
         self.start_order().await;
     }
 
     /// A person who has just signed in.
-    pub fn buyer(&self) -> Buyer {
+    pub(crate) fn buyer(&self) -> Buyer {
         let name = format!("accounts/{}", Uuid::new_v4());
         let now = seconds(SystemTime::now());
         let claims = EndUserClaims {
@@ -185,12 +197,12 @@ impl World {
     }
 
     /// A handoff for some tea, issued `age` ago and valid for `lifetime` from then.
-    pub fn handoff(&self, age: Duration, lifetime: Duration) -> String {
+    pub(crate) fn handoff(&self, age: Duration, lifetime: Duration) -> String {
         let iat = seconds(SystemTime::now() - age);
         self.handoff_claims(iat, iat + lifetime.as_secs()).sign(&self.handoff_key).unwrap()
     }
 
-    pub fn handoff_claims(&self, iat: u64, exp: u64) -> HandoffClaims {
+    pub(crate) fn handoff_claims(&self, iat: u64, exp: u64) -> HandoffClaims {
         HandoffClaims {
             jti: Uuid::new_v4().to_string(),
             iat,
@@ -202,9 +214,28 @@ impl World {
         }
     }
 
+    /// The spans that the order service has written so far.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let mut spans = Vec::new();
+        for file in std::fs::read_dir(self.path("spans")).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            let mut rest = bytes.as_slice();
+            // Each message has its length before it; the last one may still be being written.
+            while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+                let length = usize::try_from(u32::from_be_bytes(*length)).unwrap();
+                let Some((message, tail)) = tail.split_at_checked(length) else { break };
+                let traces = TracesData::decode(message).unwrap();
+                let scopes = traces.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+                spans.extend(scopes.flat_map(|scope| scope.spans));
+                rest = tail;
+            }
+        }
+        spans
+    }
+
     /// Nothing is left behind: each payment and each reservation has ended, as many were captured as sold, stock is
     /// where it should be, and nobody broke a rule of the contracts.
-    pub fn assert_settled(&self, paid: usize) {
+    pub(crate) fn assert_settled(&self, paid: usize) {
         let (holds, funds) = (self.catalog.reservations(), self.payment.stand());
         let sold = holds.iter().filter(|hold| **hold == Hold::Sold).count();
         let captured = funds.iter().filter(|funds| **funds == Funds::Captured).count();
@@ -255,7 +286,7 @@ impl Place<'_> {
 }
 
 impl Buyer {
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("{}/addresses/rumah", self.name)
     }
 
@@ -265,48 +296,59 @@ impl Buyer {
         request
     }
 
-    pub async fn create_cart(&self, handoff: &str, request_id: &str) -> Result<api::Cart, Status> {
+    pub(crate) async fn create_cart(&self, handoff: &str, request_id: &str) -> Result<api::Cart, Status> {
         let request = api::CreateCartRequest { handoff: handoff.to_owned(), request_id: request_id.to_owned() };
         Ok(self.carts.clone().create_cart(self.sign(request)).await?.into_inner())
     }
 
-    pub async fn get_cart(&self, name: &str) -> Result<api::Cart, Status> {
+    pub(crate) async fn get_cart(&self, name: &str) -> Result<api::Cart, Status> {
         let request = api::GetCartRequest { name: name.to_owned() };
         Ok(self.carts.clone().get_cart(self.sign(request)).await?.into_inner())
     }
 
-    pub async fn add(&self, cart: &str, sku: &str, quantity: i32) -> Result<api::Cart, Status> {
+    pub(crate) async fn add(&self, cart: &str, sku: &str, quantity: i32) -> Result<api::Cart, Status> {
         let (cart, sku) = (cart.to_owned(), sku.to_owned());
         let request = api::AddCartLineRequest { cart, sku, quantity, request_id: new_id() };
         Ok(self.carts.clone().add_cart_line(self.sign(request)).await?.into_inner())
     }
 
-    pub async fn update(&self, request: api::UpdateCartLineRequest) -> Result<api::Cart, Status> {
+    pub(crate) async fn update(&self, request: api::UpdateCartLineRequest) -> Result<api::Cart, Status> {
         Ok(self.carts.clone().update_cart_line(self.sign(request)).await?.into_inner())
     }
 
-    pub async fn remove(&self, line: &str) -> Result<api::Cart, Status> {
+    pub(crate) async fn remove(&self, line: &str) -> Result<api::Cart, Status> {
         let request = api::RemoveCartLineRequest { name: line.to_owned(), request_id: new_id() };
         Ok(self.carts.clone().remove_cart_line(self.sign(request)).await?.into_inner())
     }
 
     /// A cart with two bags of tea.
-    pub async fn cart(&self) -> api::Cart {
+    pub(crate) async fn cart(&self) -> api::Cart {
         let cart = self.create_cart("", &new_id()).await.unwrap();
         self.add(&cart.name, TEA, 2).await.unwrap()
     }
 
-    pub async fn quote(&self, cart: &str, address: &str) -> Result<api::OrderQuote, Status> {
+    pub(crate) async fn quote(&self, cart: &str, address: &str) -> Result<api::OrderQuote, Status> {
         let request = api::QuoteOrderRequest { cart: cart.to_owned(), address: address.to_owned() };
         Ok(self.orders.clone().quote_order(self.sign(request)).await?.into_inner())
     }
 
-    pub async fn create_order(&self, request: &api::CreateOrderRequest) -> Result<api::Order, Status> {
+    pub(crate) async fn create_order(&self, request: &api::CreateOrderRequest) -> Result<api::Order, Status> {
         Ok(self.orders.clone().create_order(self.sign(request.clone())).await?.into_inner())
     }
 
+    /// Orders, and waits for so long at most.
+    pub(crate) async fn create_order_within(
+        &self,
+        request: &api::CreateOrderRequest,
+        time: Duration,
+    ) -> Result<api::Order, Status> {
+        let mut request = self.sign(request.clone());
+        request.set_timeout(time);
+        Ok(self.orders.clone().create_order(request).await?.into_inner())
+    }
+
     /// What orders a fresh cart at the price of now.
-    pub async fn ready_to_order(&self) -> api::CreateOrderRequest {
+    pub(crate) async fn ready_to_order(&self) -> api::CreateOrderRequest {
         let cart = self.cart().await;
         let address = self.address();
         let quote = self.quote(&cart.name, &address).await.unwrap();
@@ -314,12 +356,12 @@ impl Buyer {
     }
 
     /// Orders a fresh cart.
-    pub async fn order(&self) -> api::Order {
+    pub(crate) async fn order(&self) -> api::Order {
         self.create_order(&self.ready_to_order().await).await.unwrap()
     }
 
     /// Sends an order off and does not wait for what becomes of it.
-    pub async fn order_unattended(&self) -> api::CreateOrderRequest {
+    pub(crate) async fn order_unattended(&self) -> api::CreateOrderRequest {
         let request = self.ready_to_order().await;
         let (buyer, sent) = (self.clone(), request.clone());
         tokio::spawn(async move { buyer.create_order(&sent).await });
@@ -327,7 +369,7 @@ impl Buyer {
     }
 
     /// The order of a request, once the call gets through and the checkout is over.
-    pub async fn placed(&self, request: &api::CreateOrderRequest) -> api::Order {
+    pub(crate) async fn placed(&self, request: &api::CreateOrderRequest) -> api::Order {
         let mut placed = None;
         eventually("the order is placed", async || {
             placed = self.create_order(request).await.ok();
@@ -337,16 +379,20 @@ impl Buyer {
         placed.unwrap()
     }
 
-    pub async fn get_order(&self, name: &str) -> Result<api::Order, Status> {
+    pub(crate) async fn get_order(&self, name: &str) -> Result<api::Order, Status> {
         let request = api::GetOrderRequest { name: name.to_owned() };
         Ok(self.orders.clone().get_order(self.sign(request)).await?.into_inner())
     }
 
-    pub async fn list_orders(&self, page_size: i32, page_token: &str) -> Result<api::ListOrdersResponse, Status> {
+    pub(crate) async fn list_orders(
+        &self,
+        page_size: i32,
+        page_token: &str,
+    ) -> Result<api::ListOrdersResponse, Status> {
         self.list_orders_of(&self.name, page_size, page_token).await
     }
 
-    pub async fn list_orders_of(
+    pub(crate) async fn list_orders_of(
         &self,
         parent: &str,
         page_size: i32,
@@ -357,23 +403,23 @@ impl Buyer {
         Ok(self.orders.clone().list_orders(self.sign(request)).await?.into_inner())
     }
 
-    pub async fn cancel(&self, name: &str) -> Result<api::Order, Status> {
+    pub(crate) async fn cancel(&self, name: &str) -> Result<api::Order, Status> {
         let request = api::CancelOrderRequest { name: name.to_owned(), request_id: new_id() };
         Ok(self.orders.clone().cancel_order(self.sign(request)).await?.into_inner())
     }
 
-    pub async fn watch(&self, name: &str) -> Result<tonic::Streaming<api::OrderEvent>, Status> {
+    pub(crate) async fn watch(&self, name: &str) -> Result<tonic::Streaming<api::OrderEvent>, Status> {
         let request = api::WatchOrderRequest { name: name.to_owned() };
         Ok(self.orders.clone().watch_order(self.sign(request)).await?.into_inner())
     }
 
     /// The order, once it is in this state.
-    pub async fn until(&self, name: &str, state: OrderState) -> api::Order {
+    pub(crate) async fn until(&self, name: &str, state: OrderState) -> api::Order {
         self.until_order(name, state.as_str_name(), |order| order.state() == state).await
     }
 
     /// The order, once it is as it should be.
-    pub async fn until_order(&self, name: &str, what: &str, holds: impl Fn(&api::Order) -> bool) -> api::Order {
+    pub(crate) async fn until_order(&self, name: &str, what: &str, holds: impl Fn(&api::Order) -> bool) -> api::Order {
         let mut found = None;
         eventually(what, async || {
             found = self.get_order(name).await.ok();
@@ -385,7 +431,7 @@ impl Buyer {
 }
 
 /// Waits for a condition, within the test's patience.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -394,19 +440,19 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"));
 }
 
-pub fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     Uuid::new_v4().to_string()
 }
 
 /// The reason of a refusal.
-pub fn reason<T>(refused: Result<T, Status>) -> String {
+pub(crate) fn reason<T>(refused: Result<T, Status>) -> String {
     match refused {
         Ok(_) => "not refused".to_owned(),
         Err(status) => sekat_mesh::refusal::reason(&status).unwrap_or_else(|| status.to_string()),
     }
 }
 
-pub fn rupiah(units: i64) -> Option<sekat_api_google::r#type::Money> {
+pub(crate) fn rupiah(units: i64) -> Option<sekat_api_google::r#type::Money> {
     Some(sekat_api_google::r#type::Money { currency_code: "IDR".to_owned(), units, nanos: 0 })
 }
 

@@ -5,10 +5,12 @@ CREATE TABLE showcases (
     campaign       TEXT NOT NULL,
     create_ms      BIGINT NOT NULL
 ) STRICT;
+CREATE INDEX showcases_by_creator ON showcases (creator_handle);
 
 CREATE TABLE pins (
     id       TEXT NOT NULL PRIMARY KEY,
     showcase TEXT NOT NULL REFERENCES showcases (id),
+    -- Orders the pins of a page; gaps mean nothing.
     rank     BIGINT NOT NULL,
     product  TEXT NOT NULL,
     -- The whole name, products/{product}/skus/{sku}.

@@ -13,22 +13,22 @@ use super::{Script, lock};
 
 /// The account service.
 #[derive(Clone)]
-pub struct Account {
+pub(crate) struct Account {
     script: Arc<Script>,
     blocked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Account {
-    pub fn new(script: &Arc<Script>) -> Self {
+    pub(crate) fn new(script: &Arc<Script>) -> Self {
         Self { script: Arc::clone(script), blocked: Arc::default() }
     }
 
     /// Blocks an account.
-    pub fn block(&self, name: &str) {
+    pub(crate) fn block(&self, name: &str) {
         lock(&self.blocked).push(name.to_owned());
     }
 
-    pub fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> Routes {
         Routes::new(AccountServiceServer::new(self.clone())).add_service(AddressServiceServer::new(self.clone()))
     }
 }

@@ -15,7 +15,7 @@ use super::{Script, lock};
 
 /// How a reservation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
+pub(crate) enum Hold {
     Held,
     Sold,
     Released,
@@ -31,39 +31,39 @@ struct Shelf {
 
 /// The catalog service.
 #[derive(Clone)]
-pub struct Catalog {
+pub(crate) struct Catalog {
     script: Arc<Script>,
     shelf: Arc<Mutex<Shelf>>,
 }
 
 impl Catalog {
-    pub fn new(script: &Arc<Script>) -> Self {
+    pub(crate) fn new(script: &Arc<Script>) -> Self {
         Self { script: Arc::clone(script), shelf: Arc::default() }
     }
 
     /// Offers a sku, or gives it another price and stock.
-    pub fn offer(&self, sku: &str, rupiah: i64, seller: &str, pieces: i32) {
+    pub(crate) fn offer(&self, sku: &str, rupiah: i64, seller: &str, pieces: i32) {
         lock(&self.shelf).goods.insert(sku.to_owned(), (rupiah, seller.to_owned(), pieces));
     }
 
     /// The pieces of a sku that are neither held nor sold.
-    pub fn free(&self, sku: &str) -> i32 {
+    pub(crate) fn free(&self, sku: &str) -> i32 {
         lock(&self.shelf).goods[sku].2
     }
 
     /// How all reservations stand.
-    pub fn reservations(&self) -> Vec<Hold> {
+    pub(crate) fn reservations(&self) -> Vec<Hold> {
         lock(&self.shelf).reservations.values().map(|(hold, _)| *hold).collect()
     }
 
     /// Lets all that is held lapse.
-    pub fn lapse(&self) {
+    pub(crate) fn lapse(&self) {
         let mut shelf = lock(&self.shelf);
         let held: Vec<String> = shelf.held();
         held.iter().for_each(|id| shelf.give_back(id, Hold::Lapsed));
     }
 
-    pub fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> Routes {
         Routes::new(PricingServiceServer::new(self.clone())).add_service(InventoryServiceServer::new(self.clone()))
     }
 }

@@ -18,7 +18,7 @@ use super::{Script, lock};
 
 /// How a payment and its money stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Funds {
+pub(crate) enum Funds {
     /// It may be paid.
     Open,
     /// The money is there.
@@ -34,6 +34,8 @@ pub enum Funds {
 
 #[derive(Default)]
 struct Books {
+    /// After which event the last stream of news began.
+    resumed_after: usize,
     /// By the payment's name: how it stands, and its order.
     payments: HashMap<String, (Funds, String)>,
     news: Vec<api::PaymentEvent>,
@@ -41,7 +43,7 @@ struct Books {
 
 /// The payment service.
 #[derive(Clone)]
-pub struct Payment {
+pub(crate) struct Payment {
     script: Arc<Script>,
     books: Arc<Mutex<Books>>,
     told: watch::Sender<()>,
@@ -50,10 +52,11 @@ pub struct Payment {
 }
 
 /// The trace in which money comes.
-pub const NOTIFICATION_TRACE: &str = "00-11112222333344445555666677778888-1234567812345678-01";
+pub(crate) const NOTIFICATION_TRACE_ID: [u8; 16] = [0xa1; 16];
+const NOTIFICATION_TRACE: &str = "00-a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1-1234567812345678-01";
 
 impl Payment {
-    pub fn new(script: &Arc<Script>) -> Self {
+    pub(crate) fn new(script: &Arc<Script>) -> Self {
         Self {
             script: Arc::clone(script),
             books: Arc::default(),
@@ -63,7 +66,7 @@ impl Payment {
     }
 
     /// The money of a payment comes.
-    pub fn pay(&self, payment: &str) {
+    pub(crate) fn pay(&self, payment: &str) {
         let mut books = lock(&self.books);
         match books.payments[payment].0 {
             Funds::Open => books.now(payment, Funds::Authorized, PaymentEventType::Authorized),
@@ -75,13 +78,13 @@ impl Payment {
     }
 
     /// The provider refuses a payment.
-    pub fn decline(&self, payment: &str) {
+    pub(crate) fn decline(&self, payment: &str) {
         lock(&self.books).now(payment, Funds::Over, PaymentEventType::Failed);
         self.told.send_replace(());
     }
 
     /// Tells all news once more, as new news.
-    pub fn repeat_news(&self) {
+    pub(crate) fn repeat_news(&self) {
         let mut books = lock(&self.books);
         for mut event in books.news.clone() {
             event.resume_token = (books.news.len() + 1).to_string();
@@ -92,26 +95,26 @@ impl Payment {
     }
 
     /// Ends all streams of news.
-    pub fn break_streams(&self) {
+    pub(crate) fn break_streams(&self) {
         self.breaks.send_replace(());
     }
 
-    /// The number of events.
-    pub fn news(&self) -> usize {
-        lock(&self.books).news.len()
+    /// After how many events the last stream of news began.
+    pub(crate) fn resumed_after(&self) -> usize {
+        lock(&self.books).resumed_after
     }
 
     /// How all payments stand, tombstones included.
-    pub fn stand(&self) -> Vec<Funds> {
+    pub(crate) fn stand(&self) -> Vec<Funds> {
         lock(&self.books).payments.values().map(|(funds, _)| *funds).collect()
     }
 
     /// How one payment stands.
-    pub fn funds(&self, payment: &str) -> Funds {
+    pub(crate) fn funds(&self, payment: &str) -> Funds {
         lock(&self.books).payments[payment].0
     }
 
-    pub fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> Routes {
         Routes::new(PaymentIntentServiceServer::new(self.clone()))
             .add_service(PaymentEventServiceServer::new(self.clone()))
     }
@@ -248,6 +251,7 @@ impl PaymentEventService for Payment {
     ) -> Result<Response<Self::WatchPaymentEventsStream>, Status> {
         let token = |request: api::WatchPaymentEventsRequest| Ok(request.resume_token.parse().unwrap_or_default());
         let after: usize = self.script.read("WatchPaymentEvents", request, token).await?.into_inner();
+        lock(&self.books).resumed_after = after;
         let mut breaks = self.breaks.subscribe();
         let broken = async move { breaks.changed().await };
         let start = (Arc::clone(&self.books), self.told.subscribe(), after);

@@ -1,0 +1,4 @@
+//! The system as a whole: real processes under `sekat up`, real certificates, public surfaces.
+#![cfg(test)]
+
+mod call_graph;
