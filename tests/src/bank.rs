@@ -33,7 +33,8 @@ impl Bank {
     /// # Panics
     /// If the bank knows no such fault.
     pub async fn arm(&self, fault: &str, times: u32) {
-        let (status, reply) = self.post("/simulator/faults", &serde_json::json!({ "fault": fault, "times": times })).await;
+        let (status, reply) =
+            self.post("/simulator/faults", &serde_json::json!({ "fault": fault, "times": times })).await;
         assert_eq!(status, 200, "the bank does not arm {fault}: {reply}");
     }
 

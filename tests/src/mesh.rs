@@ -184,7 +184,8 @@ impl Mesh {
     }
 
     fn try_start(&mut self) -> Result<(), String> {
-        let output = |name: &str| File::options().create(true).append(true).open(self.folder.path().join(name)).unwrap();
+        let output =
+            |name: &str| File::options().create(true).append(true).open(self.folder.path().join(name)).unwrap();
         let said_before = self.up_said().len();
         let mut child = cli::command()
             .args(self.up_arguments())
@@ -409,4 +410,3 @@ fn guard(pid: u32, folder: &Path) -> Child {
         .spawn()
         .expect("sh starts")
 }
-

@@ -26,6 +26,7 @@ const RUNTIME: &[&str] = &[
     "sekat-mesh",
     "sekat-store",
     "sekat-money",
+    "sekat-service",
     "sekat-api-*",
     "sekat-showcase",
     "sekat-catalog",

@@ -87,7 +87,7 @@ impl Server {
     /// Serves plain HTTPS to the public, for webhooks: bodies up to 64 KiB, 10 seconds a request, each request a
     /// span named by its route.
     pub fn https(mut self, router: axum::Router) -> Self {
-        self.public = Some(Public::Https(web::guard(router, &self.mesh)));
+        self.public = Some(Public::Https(router));
         self
     }
 
@@ -213,6 +213,7 @@ impl Server {
                 surfaces.push((PUBLIC_LISTENER, Surface::Public { tls, stack }));
             }
             Some(Public::Https(router)) => {
+                let router = web::guard(router, &mesh, max_in_flight);
                 surfaces.push((PUBLIC_LISTENER, Surface::Web { tls: public_tls(&mesh).await?, router }));
             }
         }

@@ -201,7 +201,7 @@ impl Stack {
         Ok(Admitted { rule: Arc::clone(rule), deadline, pass, _running: running })
     }
 
-    /// Layer 4. On a public listener the table holds only what this edge is named for, so that being in it is enough.
+    /// Layer 4. On a public listener the question is what this edge itself may call, and end users may ask for.
     fn authorize<'a>(&self, on: &Connection, rule: Option<&'a Arc<Rule>>) -> Result<&'a Arc<Rule>, Refusal> {
         let allowed = rule.filter(|rule| match &on.peer {
             Peer::Workload(peer) => rule.policy.allows(peer.id().as_str()),

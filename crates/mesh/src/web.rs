@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
 use crate::context::{self, Context, OpenSpan, TraceContext};
-use crate::limits::{IN_FLIGHT_FLOOR, OVERLOAD_RETRY, Slots};
+use crate::limits::{OVERLOAD_RETRY, Slots};
 use crate::mesh::Mesh;
 use crate::telemetry::otlp::{self, Attributes, Kind, SpanHead};
 use crate::telemetry::recorder::Beginning;
@@ -28,11 +28,11 @@ struct Guard {
 }
 
 /// Puts tracing, the deadline and the limits around all routes.
-pub(crate) fn guard(router: axum::Router, mesh: &Mesh) -> axum::Router {
+pub(crate) fn guard(router: axum::Router, mesh: &Mesh, max_in_flight: usize) -> axum::Router {
     let guard = Guard {
         telemetry: Arc::clone(mesh.telemetry()),
         sampler: mesh.sampler(),
-        in_flight: Slots::new(IN_FLIGHT_FLOOR),
+        in_flight: Slots::new(max_in_flight),
     };
     router.layer(DefaultBodyLimit::max(BODY_BYTES)).layer(from_fn_with_state(guard, serve))
 }

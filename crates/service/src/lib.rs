@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn what_is_ours_is_not_told() {
-        let error = StoreError::NotStrict { table: "accounts".to_owned() };
+        let error = StoreError::Config("accounts");
         assert!(!store_refusal(&error).message().contains("accounts"));
     }
 

@@ -52,10 +52,7 @@ impl<'a> Page<'a> {
     ///
     /// # Errors
     /// [`StoreError::TooLong`] if a cursor is.
-    pub fn cut<M: Message>(
-        self,
-        rows: impl IntoIterator<Item = (String, M)>,
-    ) -> Result<(Vec<M>, String), StoreError> {
+    pub fn cut<M: Message>(self, rows: impl IntoIterator<Item = (String, M)>) -> Result<(Vec<M>, String), StoreError> {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
         let (mut messages, mut last, mut bytes) = (Vec::new(), None, 0_usize);
         for (cursor, message) in rows {
@@ -70,5 +67,56 @@ impl<'a> Page<'a> {
             last = Some(cursor);
         }
         Ok((messages, String::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sekat_store::{Store, StoreConfig};
+
+    use super::*;
+
+    /// All pages of these rows, each row a message of so many bytes, asked for in pages of `size`.
+    async fn walk(rows: &[usize], size: i32) -> Vec<Vec<usize>> {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig::new(dir.path(), "test", "test-0", &[])).await.unwrap();
+        let filter = FilterDigest::new("Walk", &[]);
+        let (mut pages, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = Page::new(store.pages(), filter, &token, size, (2, 100)).unwrap();
+            let after = page.after().parse().map_or(0, |index: usize| index + 1);
+            let limit = usize::try_from(page.limit()).unwrap();
+            let read = rows.iter().enumerate().skip(after).take(limit);
+            let (messages, next) =
+                page.cut(read.map(|(index, bytes)| (index.to_string(), "x".repeat(*bytes)))).unwrap();
+            pages.push(messages.iter().map(String::len).collect());
+            if next.is_empty() {
+                return pages;
+            }
+            token = next;
+        }
+    }
+
+    #[tokio::test]
+    async fn each_row_is_on_one_page_and_no_page_is_empty_or_too_large() {
+        let half = PAGE_BYTES / 2 - 100;
+        let huge = PAGE_BYTES + 100;
+        assert_eq!(walk(&[], 2).await, [[0; 0]]);
+        assert_eq!(walk(&[1, 1], 2).await, [[1, 1]]);
+        assert_eq!(walk(&[1, 1, 1], 0).await, [vec![1, 1], vec![1]]);
+        assert_eq!(walk(&[half, half, half], 3).await, [vec![half, half], vec![half]]);
+        assert_eq!(walk(&[1, huge, 1, huge], 9).await, [vec![1], vec![huge], vec![1], vec![huge]]);
+    }
+
+    #[tokio::test]
+    async fn a_token_of_another_list_and_a_negative_size_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig::new(dir.path(), "test", "test-0", &[])).await.unwrap();
+        let (one, other) = (FilterDigest::new("One", &[]), FilterDigest::new("Other", &[]));
+        let page = Page::new(store.pages(), one, "", 1, (1, 1)).unwrap();
+        let (_, token) = page.cut([("a".to_owned(), String::new()), ("b".to_owned(), String::new())]).unwrap();
+        assert_eq!(Page::new(store.pages(), one, &token, 1, (1, 1)).unwrap().after(), "a");
+        assert!(matches!(Page::new(store.pages(), other, &token, 1, (1, 1)), Err(StoreError::InvalidPageToken)));
+        assert!(matches!(Page::new(store.pages(), one, "", -1, (1, 1)), Err(StoreError::InvalidPageSize)));
     }
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::creator_handle;
 use crate::error::Error;
+use crate::password::Turn;
 use crate::read_account::{self, Stored};
 use crate::rpc::State;
 use crate::validate::{self, DEFAULT_LOCALE};
@@ -20,18 +21,19 @@ use crate::validate::{self, DEFAULT_LOCALE};
 pub(crate) async fn create(state: &State, permit: &Permit, request: CreateAccountRequest) -> Result<Account, Error> {
     let (new, password) = Asked::checked(request)?;
     let (request_id, email) = (new.request_id.clone(), new.account.email.clone());
-    // A look ahead: what is refused anyway costs no hash.
+    // What is refused anyway costs no hash, and repetitions that wait for each other cost one.
+    let turn = state.hasher.turn().await?;
     let earlier = state.store.read(move |tx| earlier(tx, &request_id, &email)).await?;
     if let Some(earlier) = earlier {
-        return repeat(state, &new, password, earlier).await;
+        return repeat(turn, &new, password, earlier).await;
     }
-    let hash = state.hasher.hash(password.clone()).await?;
+    let hash = turn.hash(password.clone()).await?;
     let id = uuid::Uuid::now_v7().simple().to_string();
     let for_store = new.clone();
     let made = state.store.write(Some(permit.access()), move |tx| insert(tx, &id, &hash, &for_store)).await?;
     match made {
         Made::Now(stored) => Ok(stored.account),
-        Made::Before(earlier) => repeat(state, &new, password, earlier).await,
+        Made::Before(earlier) => repeat(state.hasher.turn().await?, &new, password, earlier).await,
     }
 }
 
@@ -70,14 +72,18 @@ impl Asked {
     }
 }
 
-async fn repeat(state: &State, asked: &Asked, password: String, earlier: Stored) -> Result<Account, Error> {
+async fn repeat(turn: Turn, asked: &Asked, password: String, earlier: Stored) -> Result<Account, Error> {
     if earlier.account.email != asked.account.email {
         return Err(StoreError::RequestIdReused.into());
     }
-    if !state.hasher.verify(password, Some(earlier.password_hash)).await? {
+    if !turn.verify(password, Some(earlier.password_hash)).await? {
         return Err(Error::EmailTaken);
     }
-    if earlier.request_hash == asked.request_hash { Ok(earlier.account) } else { Err(StoreError::RequestIdReused.into()) }
+    if earlier.request_hash == asked.request_hash {
+        Ok(earlier.account)
+    } else {
+        Err(StoreError::RequestIdReused.into())
+    }
 }
 
 /// The account that an earlier request of this id made.

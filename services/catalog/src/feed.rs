@@ -89,10 +89,7 @@ pub(crate) async fn list(state: &State, request: ListFeedProductsRequest) -> Res
 
 /// The number of the newest change.
 pub(crate) async fn newest(state: &State) -> Result<i64, Error> {
-    state
-        .store
-        .read::<_, Error>(|tx| Ok(tx.one("SELECT COALESCE(MAX(seq), 0) FROM feed_changes", &[])?.int(0)?))
-        .await
+    state.store.read::<_, Error>(|tx| Ok(tx.one("SELECT COALESCE(MAX(seq), 0) FROM feed_changes", &[])?.int(0)?)).await
 }
 
 /// The changes after a number, oldest first, and the number of the last of them.

@@ -286,7 +286,13 @@ pub(crate) fn check_admitted(tx: &mut dyn Tx, shop: &str) -> Result<(), Error> {
     tx.optional(admitted, &[Value::from(shop)])?.map(drop).ok_or(Error::NotAdmitted)
 }
 
-fn insert_sku(tx: &mut dyn Tx, product: &str, shop: &str, position: i64, checked: &CheckedSku<'_>) -> Result<(), Error> {
+fn insert_sku(
+    tx: &mut dyn Tx,
+    product: &str,
+    shop: &str,
+    position: i64,
+    checked: &CheckedSku<'_>,
+) -> Result<(), Error> {
     let CheckedSku { sku, options, price, cost } = checked;
     if product_of_code(tx, shop, &sku.sku_code)?.is_some() {
         return Err(Error::SkuCodeTaken);

@@ -65,7 +65,9 @@ mod tests {
     #[test]
     fn a_name_is_exactly_its_pattern() {
         assert_eq!(SkuName::parse("products/p/skus/A-1").unwrap().to_string(), "products/p/skus/A-1");
-        for bad in ["", "products/p", "products//skus/a", "products/p/skus/", "products/p/skus/a/b", "products/../skus/a"] {
+        for bad in
+            ["", "products/p", "products//skus/a", "products/p/skus/", "products/p/skus/a/b", "products/../skus/a"]
+        {
             assert!(SkuName::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(id("merchants/m-1", "merchants", "merchant").unwrap(), "m-1");

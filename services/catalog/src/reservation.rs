@@ -191,10 +191,7 @@ fn finish(tx: &mut dyn Tx, id: &str, held: &Reservation, to: ReservationState) -
             product::bump_version(tx, &sku.product)?;
         }
     }
-    tx.exec(
-        "UPDATE reservations SET state = $2 WHERE id = $1",
-        &[Value::from(id), i64::from(i32::from(to)).into()],
-    )?;
+    tx.exec("UPDATE reservations SET state = $2 WHERE id = $1", &[Value::from(id), i64::from(i32::from(to)).into()])?;
     load(tx, id)?.ok_or(Error::NotFound("reservation"))
 }
 

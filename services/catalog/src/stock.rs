@@ -38,7 +38,8 @@ pub(crate) async fn update(
 
 fn set(tx: &mut dyn Tx, sku: &SkuName, shop: &str, on_hand: i64, etag: &str) -> Result<StockLevel, Error> {
     let key = [Value::from(&sku.product), Value::from(&sku.code)];
-    let select = "SELECT merchant, reserved, version, on_hand FROM skus WHERE product = $1 AND code = $2 AND deleted = 0";
+    let select =
+        "SELECT merchant, reserved, version, on_hand FROM skus WHERE product = $1 AND code = $2 AND deleted = 0";
     let row = tx.optional(select, &key)?.ok_or(Error::NotFound("sku"))?;
     if format!("merchants/{}", row.text(0)?) != shop {
         return Err(Error::NotOwner);

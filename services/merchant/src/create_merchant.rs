@@ -84,7 +84,8 @@ mod tests {
     fn numbers_have_their_lengths_and_an_old_npwp_gets_its_zero() {
         assert_eq!(checked(merchant("1234567890123", "123456789012345")).unwrap().npwp, "0123456789012345");
         assert_eq!(checked(merchant("1234567890123", "1234567890123456")).unwrap().npwp, "1234567890123456");
-        for (nib, npwp) in [("123", "1234567890123456"), ("1234567890123", "12"), ("123456789012x", "1234567890123456")] {
+        for (nib, npwp) in [("123", "1234567890123456"), ("1234567890123", "12"), ("123456789012x", "1234567890123456")]
+        {
             assert!(matches!(checked(merchant(nib, npwp)), Err(Error::Invalid(_))), "{nib} {npwp}");
         }
     }

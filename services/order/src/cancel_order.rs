@@ -32,7 +32,7 @@ fn cancel(tx: &mut dyn Tx, id: &str, buyer: &str) -> Result<v1::Order, Error> {
     let order = Order::of_buyer(tx, id, buyer)?;
     match order.take(tx, Event::Cancel)? {
         Change::Moved(after) => {
-
+            after.wake(tx, None)?;
             after.to_proto()
         }
         Change::None => order.to_proto(),

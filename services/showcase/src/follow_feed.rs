@@ -86,10 +86,7 @@ pub(crate) async fn follow(state: Arc<State>, mut feed: ProductFeedServiceClient
     }
 }
 
-async fn open(
-    state: &State,
-    feed: &mut ProductFeedServiceClient<Channel>,
-) -> Result<Streaming<FeedChange>, String> {
+async fn open(state: &State, feed: &mut ProductFeedServiceClient<Channel>) -> Result<Streaming<FeedChange>, String> {
     let token = state.store.read(|tx| resume_token(tx)).await.map_err(|error| error.to_string())?;
     let request = StreamFeedChangesRequest { resume_token: token };
     let status = match feed.stream_feed_changes(request).await {

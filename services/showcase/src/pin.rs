@@ -132,13 +132,7 @@ pub(crate) fn all(tx: &mut dyn Tx, page: &str, drawing: &Drawing) -> Result<Vec<
 
 /// The pins after a stored rank, each after its own. A pin whose product the feed does not have is not drawn, and the
 /// ranks that are shown count what is.
-fn drawn(
-    tx: &mut dyn Tx,
-    page: &str,
-    after: i64,
-    limit: i64,
-    drawing: &Drawing,
-) -> Result<Vec<(String, Pin)>, Error> {
+fn drawn(tx: &mut dyn Tx, page: &str, after: i64, limit: i64, drawing: &Drawing) -> Result<Vec<(String, Pin)>, Error> {
     let before = tx.one(
         "SELECT COUNT(*) FROM pins JOIN feed_products ON feed_products.id = pins.product
          WHERE showcase = $1 AND rank <= $2 AND feed_product IS NOT NULL",
@@ -233,10 +227,8 @@ pub(crate) async fn delete(state: &State, permit: &Permit, request: DeletePinReq
         .store
         .write_once::<(), Error>(key, move |tx| {
             showcase::check_owner(tx, &page, &handle)?;
-            let gone = tx.exec(
-                "DELETE FROM pins WHERE id = $1 AND showcase = $2",
-                &[Value::from(&id), Value::from(&page)],
-            )?;
+            let gone =
+                tx.exec("DELETE FROM pins WHERE id = $1 AND showcase = $2", &[Value::from(&id), Value::from(&page)])?;
             if gone == 0 { Err(Error::NotFound("pin")) } else { Ok(()) }
         })
         .await

@@ -36,12 +36,18 @@ impl ShowcaseService for Showcases {
         Ok(Response::new(showcase::get(&self.0, request.into_inner()).await?))
     }
 
-    async fn list_showcases(&self, request: Request<api::ListShowcasesRequest>) -> Result<Response<api::ListShowcasesResponse>, Status> {
+    async fn list_showcases(
+        &self,
+        request: Request<api::ListShowcasesRequest>,
+    ) -> Result<Response<api::ListShowcasesResponse>, Status> {
         Permit::of(&request)?;
         Ok(Response::new(showcase::list(&self.0, request.into_inner()).await?))
     }
 
-    async fn create_showcase(&self, request: Request<api::CreateShowcaseRequest>) -> Result<Response<api::Showcase>, Status> {
+    async fn create_showcase(
+        &self,
+        request: Request<api::CreateShowcaseRequest>,
+    ) -> Result<Response<api::Showcase>, Status> {
         let permit = Permit::of(&request)?;
         Ok(Response::new(showcase::create(&self.0, &permit, request.into_inner()).await?))
     }
@@ -54,12 +60,18 @@ impl PinService for Showcases {
         Ok(Response::new(pin::create(&self.0, &permit, request.into_inner()).await?))
     }
 
-    async fn list_pins(&self, request: Request<api::ListPinsRequest>) -> Result<Response<api::ListPinsResponse>, Status> {
+    async fn list_pins(
+        &self,
+        request: Request<api::ListPinsRequest>,
+    ) -> Result<Response<api::ListPinsResponse>, Status> {
         Permit::of(&request)?;
         Ok(Response::new(pin::list(&self.0, request.into_inner()).await?))
     }
 
-    async fn reorder_pins(&self, request: Request<api::ReorderPinsRequest>) -> Result<Response<api::ReorderPinsResponse>, Status> {
+    async fn reorder_pins(
+        &self,
+        request: Request<api::ReorderPinsRequest>,
+    ) -> Result<Response<api::ReorderPinsResponse>, Status> {
         let permit = Permit::of(&request)?;
         Ok(Response::new(pin::reorder(&self.0, &permit, request.into_inner()).await?))
     }
@@ -72,7 +84,10 @@ impl PinService for Showcases {
 
 #[tonic::async_trait]
 impl HandoffService for Showcases {
-    async fn create_handoff(&self, request: Request<api::CreateHandoffRequest>) -> Result<Response<api::Handoff>, Status> {
+    async fn create_handoff(
+        &self,
+        request: Request<api::CreateHandoffRequest>,
+    ) -> Result<Response<api::Handoff>, Status> {
         let permit = Permit::of(&request)?;
         Ok(Response::new(create_handoff::create(&self.0, &permit, request.into_inner()).await?))
     }

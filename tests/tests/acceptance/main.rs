@@ -2,3 +2,7 @@
 #![cfg(test)]
 
 mod call_graph;
+mod crash;
+mod edges;
+mod everybody_tries_everything;
+mod support;

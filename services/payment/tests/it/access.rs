@@ -70,13 +70,14 @@ async fn every_access_is_on_record_before_its_answer() {
     world.seen("order-1").await;
     world.account("order-funds").await;
     world.kill();
+    let mut look = tokio::time::interval(POLL);
     let reopened = async {
         loop {
             let config = StoreConfig::new(world.data_dir(), WORKLOAD, "payment-0", MIGRATIONS);
             if let Ok(store) = Store::open(config).await {
                 return store;
             }
-            tokio::time::sleep(POLL).await;
+            look.tick().await;
         }
     };
     let store = within(reopened).await;

@@ -126,14 +126,15 @@ impl World {
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         runtime.spawn(async move {
             // What a killed process held is free as soon as its last task is gone.
+            let mut look = tokio::time::interval(POLL);
             let server = loop {
+                look.tick().await;
                 let Ok(mesh) = Mesh::open("payment", settings.clone()).await else {
-                    tokio::time::sleep(POLL).await;
                     continue;
                 };
                 match sekat_payment::build(config.clone(), mesh).await {
                     Ok(server) => break server,
-                    Err(error) if error.to_string().contains("held by another") => tokio::time::sleep(POLL).await,
+                    Err(error) if error.to_string().contains("held by another") => {}
                     Err(error) => panic!("{error}"),
                 }
             };
@@ -186,13 +187,14 @@ impl World {
 
     /// Waits until the buyer sees the payment in `state`.
     pub(crate) async fn reaches(&self, id: &str, state: v1::PaymentIntentState) -> v1::PaymentIntent {
+        let mut look = tokio::time::interval(POLL);
         let looking = async {
             loop {
+                look.tick().await;
                 let seen = self.seen(id).await;
                 if seen.state() == state {
                     return seen;
                 }
-                tokio::time::sleep(POLL).await;
             }
         };
         within(looking).await

@@ -165,13 +165,14 @@ impl World {
     /// Waits for `count` notifications and returns them as an ingress would hand them on.
     pub(super) async fn notifications(&self, count: usize) -> Vec<api::VerifyNotificationRequest> {
         let deadline = Instant::now() + PATIENCE;
+        let mut look = tokio::time::interval(Duration::from_millis(10));
         loop {
+            look.tick().await;
             let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if inbox.len() >= count {
                 return inbox;
             }
             assert!(Instant::now() < deadline, "{} of {count} notifications", inbox.len());
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

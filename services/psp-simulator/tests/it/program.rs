@@ -50,7 +50,7 @@ impl Program {
                 return (program, serde_json::from_slice(&content).unwrap());
             }
             assert!(Instant::now() < deadline, "the bank did not become ready");
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(10));
         }
     }
 }

@@ -255,13 +255,14 @@ impl World {
     /// Waits until the charge satisfies `condition`.
     pub(crate) async fn until(&self, trx_id: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut look = tokio::time::interval(Duration::from_millis(10));
         loop {
+            look.tick().await;
             let charge = self.charge(trx_id).await;
             if condition(&charge) {
                 return charge;
             }
             assert!(tokio::time::Instant::now() < deadline, "still not so: {charge}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -7,7 +7,12 @@ use std::fs;
 use acceptance::{Mesh, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 
+/// What waits unread counts as a call from here on. HTTP/2's own small talk, such as a window update, has about 35
+/// bytes with its TLS record; the shortest call has its trace, its token or its names and is over 150.
+const CALL_BYTES: u64 = 100;
+
 /// A stopped process; it goes on when this is dropped.
+#[derive(Debug)]
 pub(crate) struct Frozen {
     name: String,
     pid: u32,
@@ -16,21 +21,25 @@ pub(crate) struct Frozen {
 impl Frozen {
     /// Stops `name` and waits until the kernel has.
     pub(crate) async fn stop(mesh: &Mesh, name: &str) -> Self {
-        let pid = mesh.pid(name);
-        let frozen = Self { name: name.to_owned(), pid };
+        let frozen = Self { name: name.to_owned(), pid: mesh.running().pids[name] };
         frozen.signal(Signal::STOP);
-        eventually(&format!("{name} is stopped"), async || is_stopped(pid).then_some(())).await;
+        eventually(&format!("{name} is stopped"), async || is_stopped(frozen.pid).then_some(())).await;
         frozen
     }
 
-    /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// Waits until a call of `caller` waits unread in one of this process's sockets.
+    pub(crate) async fn is_called_by(&self, mesh: &Mesh, caller: &str) {
+        let caller_pid = mesh.running().pids[caller];
+        let what = format!("a call of {caller} waits unread at {}", self.name);
+        eventually(&what, async || {
+            let all = sockets();
+            let (from, to) = (local_ports(caller_pid, &all), local_ports(self.pid, &all));
+            let waits = |socket: &Socket| {
+                socket.unread >= CALL_BYTES && to.contains(&socket.local) && from.contains(&socket.remote)
+            };
+            all.iter().any(waits).then_some(())
+        })
+        .await;
     }
 
     fn signal(&self, signal: Signal) {
@@ -50,17 +59,6 @@ impl Drop for Frozen {
 fn is_stopped(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()) == Some("T")
-}
-
-/// Waits until bytes of the process `caller` wait unread at `port` of this machine, whose listener is stopped.
-pub(crate) async fn unread(caller: u32, port: u16) {
-    let what = format!("a call waits unread at port {port}");
-    eventually(&what, async || {
-        let ports = local_ports(caller);
-        let waits = |socket: &Socket| socket.local == port && socket.unread > 0 && ports.contains(&socket.remote);
-        sockets().iter().any(waits).then_some(())
-    })
-    .await;
 }
 
 /// A TCP socket of this machine.
@@ -88,8 +86,8 @@ fn socket(line: &str) -> Option<Socket> {
     })
 }
 
-/// The local ports of a process's sockets.
-fn local_ports(pid: u32) -> BTreeSet<u16> {
+/// The local ports of a process's sockets, those that it listens on among them.
+fn local_ports(pid: u32, all: &[Socket]) -> BTreeSet<u16> {
     let inodes: BTreeSet<u64> = fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()
         .flatten()
@@ -97,5 +95,5 @@ fn local_ports(pid: u32) -> BTreeSet<u16> {
         .filter_map(|entry| fs::read_link(entry.path()).ok())
         .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
         .collect();
-    sockets().iter().filter(|socket| inodes.contains(&socket.inode)).map(|socket| socket.local).collect()
+    all.iter().filter(|socket| inodes.contains(&socket.inode)).map(|socket| socket.local).collect()
 }
