@@ -45,11 +45,14 @@ pub(crate) struct Args {
     /// Calls of one turn.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
     calls: u32,
+    /// Calls at a time, spread over four connections. One shows what a call costs a server that is idle before it.
+    #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=60))]
+    at_once: u32,
 }
 
 impl Default for Args {
     fn default() -> Self {
-        Self { rounds: 11, calls: 20_000 }
+        Self { rounds: 11, calls: 20_000, at_once: 48 }
     }
 }
 
@@ -85,6 +88,7 @@ impl Role {
 pub(crate) struct Outcome {
     rounds: u8,
     calls: u32,
+    at_once: u32,
     servers: Vec<Cost>,
     budgets: Vec<Budget>,
 }
@@ -126,7 +130,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<Outcome> {
             order.reverse();
         }
         for (server, turns) in order {
-            let turn = server.turn(args.calls).await.with_context(|| format!("calling {}", server.role().name()))?;
+            let turn = server.turn(args).await.with_context(|| format!("calling {}", server.role().name()))?;
             // The first round warms up.
             if round > 0 {
                 turns.push(turn);
@@ -166,12 +170,13 @@ fn outcome(args: &Args, turns: &[Vec<client::Turn>]) -> Outcome {
         Budget::new("authorized, traced call ÷ bare mutual TLS", " x", times(Role::Public), BUDGET_PUBLIC),
         Budget::new("the same with an access record", " x", times(Role::Recorded), BUDGET_RECORDED),
     ];
-    Outcome { rounds: args.rounds, calls: args.calls, servers, budgets }
+    Outcome { rounds: args.rounds, calls: args.calls, at_once: args.at_once, servers, budgets }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "server CPU of one unary call, medians of {} rounds of {} calls", self.rounds, self.calls)?;
+        let Self { rounds, calls, at_once, .. } = self;
+        writeln!(f, "server CPU of one unary call, {at_once} at once, medians of {rounds} rounds of {calls} calls")?;
         writeln!(f, "  {:<10} {:>12} {:>12} {:>8}", "server", "µs a call", "calls a s", "x bare")?;
         for Cost { server, cpu_us_per_call, calls_per_second, times_bare } in &self.servers {
             writeln!(f, "  {server:<10} {cpu_us_per_call:>12.1} {calls_per_second:>12.0} {times_bare:>8.2}")?;

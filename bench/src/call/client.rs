@@ -22,12 +22,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
 use super::echo::{Blob, ECHO_ID, PATH};
-use super::{ECHO, Role};
+use super::{Args, ECHO, Role};
 use crate::process::Usage;
 
-/// Connections, and calls at a time on each: below the in-flight limit of the mesh (64).
+/// As many as a service has peers.
 const CONNECTIONS: usize = 4;
-const CALLS_EACH: u32 = 12;
 /// A small message.
 const PAYLOAD: &[u8] = &[7; 100];
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -81,16 +80,13 @@ impl Server {
     }
 
     /// Calls it at least so many times, in a closed loop.
-    pub(super) async fn turn(&self, calls: u32) -> anyhow::Result<Turn> {
+    pub(super) async fn turn(&self, args: &Args) -> anyhow::Result<Turn> {
         let pid = self.process.id().context("the server has ended")?;
-        let loops = u32::try_from(self.channels.len())? * CALLS_EACH;
-        let each = calls.div_ceil(loops);
+        let each = args.calls.div_ceil(args.at_once);
         let (before, started) = (Usage::of(pid)?, Instant::now());
         let mut running = JoinSet::new();
-        for channel in &self.channels {
-            for _ in 0..CALLS_EACH {
-                running.spawn(call_repeatedly(channel.clone(), each));
-            }
+        for (channel, _) in self.channels.iter().cycle().zip(0..args.at_once) {
+            running.spawn(call_repeatedly(channel.clone(), each));
         }
         while let Some(done) = running.join_next().await {
             done??;
@@ -98,7 +94,7 @@ impl Server {
         let wall = started.elapsed();
         tokio::time::sleep(SETTLE).await;
         let cpu = Usage::of(pid)?.cpu.saturating_sub(before.cpu);
-        let calls = f64::from(each * loops);
+        let calls = f64::from(each * args.at_once);
         Ok(Turn {
             cpu_us_per_call: cpu.as_secs_f64() * 1_000_000.0 / calls,
             calls_per_second: calls / wall.as_secs_f64(),

@@ -30,6 +30,8 @@ use crate::{Data, Output, buy};
 
 /// How long the mesh may take to become healthy: the benchmark reports the real time, this bounds the wait.
 const HEALTH_LIMIT: Duration = Duration::from_secs(30);
+/// A process that ended so often before the mesh was healthy is not waited for.
+const START_CRASHES: u32 = 3;
 /// How often health is asked for while the mesh starts.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -182,6 +184,10 @@ impl<'a> Mesh<'a> {
                 let reply = health.check(HealthCheckRequest::default()).await;
                 if reply.is_ok_and(|reply| reply.into_inner().status() == ServingStatus::Serving) {
                     break;
+                }
+                // A process that cannot start is seen at once, whichever is waited for.
+                if let Some(process) = self.processes.iter().find(|process| process.crashes() >= START_CRASHES) {
+                    bail!("{} does not start; {}", process.name(), process.log_tail());
                 }
                 if tokio::time::Instant::now() > deadline {
                     let process = self.processes.iter().find(|process| process.name() == workload.name);

@@ -37,6 +37,7 @@ use crate::limits::{MESSAGE_BYTES, Slot, Slots};
 use crate::mesh::ConfigError;
 use crate::refusal::{self, refuse};
 use crate::reply::{self, Keep, status_code};
+use crate::stack::PEER_NOT_TRUSTED;
 use crate::telemetry::call::{Call, MethodSpan, Side, Start};
 use crate::telemetry::counters::{Direction, OTHER, PeerCounters};
 use crate::telemetry::otlp::{Attributes, Kind};
@@ -325,7 +326,13 @@ impl Inner {
         }
         let (parts, body) = response.into_parts();
         let body = gather(wire::Received(body), outgoing.message_bytes).await.map_err(Failure::Sent)?;
-        Ok(Answer::Whole(Gathered::new(parts, body)))
+        let response = Gathered::new(parts, body);
+        if response.code() == Code::Unauthenticated && response.reason().as_deref() == Some(PEER_NOT_TRUSTED) {
+            // The connection is older than what is trusted now. The call itself was not looked at.
+            endpoint.forget_connection();
+            return Err(Failure::unsent());
+        }
+        Ok(Answer::Whole(response))
     }
 }
 

@@ -380,7 +380,7 @@ impl Refusal {
 const EDGE_SUFFIX: &str = "-edge";
 /// An unknown path is logged up to this length.
 const AUDITED_PATH_BYTES: usize = 256;
-const PEER_NOT_TRUSTED: &str = "PEER_NOT_TRUSTED";
+pub(crate) const PEER_NOT_TRUSTED: &str = "PEER_NOT_TRUSTED";
 
 fn overloaded() -> Refusal {
     let status =

@@ -171,7 +171,11 @@ impl Checkout<'_> {
         let Held { callee, app } = self.hold(step).await;
         callee.is_called_by(self.mesh, caller).await;
         let old = match moment {
-            Moment::InFlight => self.mesh.kill9(victim),
+            Moment::InFlight => {
+                let old = self.mesh.kill9(victim);
+                drop(callee);
+                old
+            }
             Moment::Done => {
                 let _caller = Frozen::stop(self.mesh, caller).await;
                 drop(callee);
@@ -179,7 +183,7 @@ impl Checkout<'_> {
                 self.mesh.kill9(victim)
             }
         };
-        // Whoever was stopped goes on; from here on nobody helps.
+        // Whoever was stopped goes on, and from here on nobody helps.
         let ended = app.await.expect("the app gets through");
         self.mesh.restarted(victim, old).await;
         ended

@@ -45,8 +45,15 @@ pub(crate) struct Process {
 pub(crate) struct Supervised {
     process: Process,
     stop: watch::Sender<bool>,
-    pid: Arc<Mutex<Option<u32>>>,
+    now: Arc<Mutex<Now>>,
     task: JoinHandle<()>,
+}
+
+/// How a process stands.
+#[derive(Clone, Copy, Default)]
+struct Now {
+    pid: Option<u32>,
+    crashes: u32,
 }
 
 impl Supervised {
@@ -56,10 +63,10 @@ impl Supervised {
     /// If it cannot be started at all.
     pub(crate) fn start(process: Process, restarted: watch::Sender<u64>) -> anyhow::Result<Self> {
         let (child, lifeline) = spawn(&process)?;
-        let pid = Arc::new(Mutex::new(child.id()));
+        let now = Arc::new(Mutex::new(Now { pid: child.id(), crashes: 0 }));
         let (stop, stopping) = watch::channel(false);
-        let task = tokio::spawn(keep(process.clone(), (child, lifeline), Arc::clone(&pid), stopping, restarted));
-        Ok(Self { process, stop, pid, task })
+        let task = tokio::spawn(keep(process.clone(), (child, lifeline), Arc::clone(&now), stopping, restarted));
+        Ok(Self { process, stop, now, task })
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -68,7 +75,12 @@ impl Supervised {
 
     /// Its process id now, if it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
-        *self.pid.lock().unwrap_or_else(PoisonError::into_inner)
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).pid
+    }
+
+    /// How often it has ended by itself.
+    pub(crate) fn crashes(&self) -> u32 {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).crashes
     }
 
     /// The end of its log, for an error message.
@@ -90,7 +102,7 @@ impl Supervised {
 async fn keep(
     process: Process,
     (mut child, mut lifeline): (Child, Option<ChildStdin>),
-    pid: Arc<Mutex<Option<u32>>>,
+    now: Arc<Mutex<Now>>,
     mut stopping: watch::Receiver<bool>,
     restarted: watch::Sender<u64>,
 ) {
@@ -103,7 +115,7 @@ async fn keep(
         };
         let Some(status) = status else { return drain(&process, &mut child).await };
         drop(lifeline.take());
-        *pid.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        set(&now, |now| *now = Now { pid: None, crashes: now.crashes.saturating_add(1) });
         eprintln!("{} {}; restarting it", process.name, how_it_ended(status));
         if started.elapsed() >= STABLE_AFTER {
             pause = RESTART_PAUSE_MIN;
@@ -122,9 +134,13 @@ async fn keep(
                 Err(error) => eprintln!("{error:#}; trying again"),
             }
         }
-        *pid.lock().unwrap_or_else(PoisonError::into_inner) = child.id();
+        set(&now, |now| now.pid = child.id());
         restarted.send_modify(|count| *count = count.wrapping_add(1));
     }
+}
+
+fn set(now: &Mutex<Now>, change: impl FnOnce(&mut Now)) {
+    change(&mut now.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 /// Ready when the process is to stop; whoever held the other end being gone means that too.

@@ -90,14 +90,26 @@ impl Endpoint {
             .text("sekat.peer.id", connector.server.as_str())
             .text("server.address", &address.ip().to_string())
             .int("server.port", i64::from(address.port()));
-        Arc::new(Self {
+        let mut generation = connector.generation.clone();
+        let endpoint = Arc::new(Self {
             address,
             connector,
             span: span.0.into(),
             state: Mutex::default(),
             changed: Notify::new(),
             busy: AtomicUsize::new(0),
-        })
+        });
+        // An idle connection is renewed too: the next call may come when its identity is no longer trusted.
+        let renewed = Arc::downgrade(&endpoint);
+        tokio::spawn(async move {
+            while generation.changed().await.is_ok() {
+                let Some(endpoint) = renewed.upgrade() else { return };
+                if endpoint.state().has_connection() {
+                    endpoint.find();
+                }
+            }
+        });
+        endpoint
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -133,6 +145,11 @@ impl Endpoint {
                 Found::Connecting => changed.await,
             }
         }
+    }
+
+    /// Makes the next call open a new connection. Calls that run over the old one end there.
+    pub(super) fn forget_connection(&self) {
+        self.state().live = None;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -152,6 +152,11 @@ impl Gathered {
         trailers.and_then(Status::from_header_map).or_else(|| Status::from_header_map(&self.parts.headers))
     }
 
+    /// The `ErrorInfo.reason` of a refusal.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.status().as_ref().and_then(crate::refusal::reason)
+    }
+
     pub(super) fn into_response(self) -> Response<Body> {
         let body =
             Whole { data: Some(self.message.data).filter(|data| !data.is_empty()), trailers: self.message.trailers };

@@ -91,6 +91,25 @@ async fn rotating_certificates_and_authorities_under_load_fails_no_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_idle_during_a_roll_fails_no_call() {
+    let world = World::new();
+    let server = world.echo(echo()).await;
+    let (front, channel) = world.client(FRONT, &server).await;
+    call(&channel, ECHO_PATH, text("a")).await.unwrap();
+    let successor = CertificateAuthority::new(COMMERCE).unwrap();
+    let both = format!("{}{}", world.commerce.bundle_pem(), successor.bundle_pem());
+    for (issuer, bundle) in
+        [(&world.commerce, &both), (&successor, &both), (&successor, &successor.bundle_pem().to_owned())]
+    {
+        for (mesh, name) in [(&server.mesh, "echo"), (&front, "front")] {
+            write_identity(&world.path(name), &issuer.issue(mesh.id(), HOUR).unwrap(), bundle, &[]).unwrap();
+            mesh.source().refresh_now().await.unwrap();
+        }
+    }
+    call(&channel, ECHO_PATH, text("a")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_are_renewed_long_before_their_certificates_end() {
     let world = World::new();
     let server = world.echo(echo()).await;

@@ -2,7 +2,8 @@
 #![cfg(test)]
 
 use sekat_api_catalog::v1::listing_service_client::ListingServiceClient;
-use sekat_api_catalog::v1::{CreateListingRequest, Listing};
+use sekat_api_catalog::v1::{CreateListingRequest, Listing, ListingSku};
+use sekat_api_google::r#type::Money;
 use sekat_api_merchant::API;
 use sekat_api_merchant::v1::merchant_service_client::MerchantServiceClient;
 use sekat_api_merchant::v1::{
@@ -44,13 +45,13 @@ fn business(nib: &str, request_id: &str) -> CreateMerchantRequest {
     CreateMerchantRequest { merchant: Some(merchant), request_id: request_id.to_owned() }
 }
 
-/// Waits until catalog lets the shop sell. A listing without fields is looked at only then.
+/// Waits until catalog lets the shop sell.
 async fn until_admitted(world: &World, edge: &Caller, (account, merchant): (&str, &str)) {
     let token = world.seller(account, merchant);
     eventually("the shop is admitted", async || {
         let request = CreateListingRequest {
             parent: merchant.to_owned(),
-            listing: Some(Listing { title: "Kemeja batik".to_owned(), category: "Batik".to_owned(), ..sku() }),
+            listing: Some(listing()),
             request_id: "listing".to_owned(),
         };
         let mut listings = ListingServiceClient::new(edge.channel(&sekat_api_catalog::API));
@@ -59,14 +60,14 @@ async fn until_admitted(world: &World, edge: &Caller, (account, merchant): (&str
     .await;
 }
 
-fn sku() -> Listing {
-    let sku = sekat_api_catalog::v1::ListingSku {
+fn listing() -> Listing {
+    let sku = ListingSku {
         sku_code: "A-1".to_owned(),
         unit: "pcs".to_owned(),
-        price: Some(sekat_api_google::r#type::Money { currency_code: "IDR".to_owned(), units: 25_000, nanos: 0 }),
-        ..Default::default()
+        price: Some(Money { currency_code: "IDR".to_owned(), units: 25_000, nanos: 0 }),
+        ..ListingSku::default()
     };
-    Listing { skus: vec![sku], ..Listing::default() }
+    Listing { title: "Kemeja batik".to_owned(), category: "Batik".to_owned(), skus: vec![sku], ..Listing::default() }
 }
 
 #[tokio::test]

@@ -100,6 +100,7 @@ impl World {
             notify_attempts: 20,
             token_seconds: 900,
             ready_file: None,
+            exit_with_stdin: false,
         };
         change(&mut bank_config);
         let bank = sekat_psp_simulator::start(bank_config.clone()).await.unwrap();
