@@ -15,7 +15,7 @@ mod world;
 use std::time::Duration;
 
 pub use process::{Caller, Process};
-pub use refused::refused;
+pub use refused::{refused, tampered};
 pub use world::{Access, Token, World, signed_in};
 
 /// How long a test waits for anything before it fails.

@@ -25,3 +25,23 @@ impl Ports {
         *address
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_is_closed_until_somebody_listens_and_stays_the_same() {
+        let ports = Ports::default();
+        let address = ports.address("catalog", "mesh");
+        assert_ne!(address, ports.address("catalog", "feed"));
+        for _ in 0..2 {
+            assert!(TcpStream::connect(address).await.is_err());
+            let listener = TcpListener::bind(ports.address("catalog", "mesh")).await.unwrap();
+            TcpStream::connect(address).await.unwrap();
+            drop(listener);
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Saying that something must be refused, and why.
+//! Saying that something must be refused, and why; and making what must be.
 
 use tonic::{Code, Status};
 
@@ -12,4 +12,12 @@ pub fn refused<T>(result: Result<T, Status>, code: Code, reason: &str) -> Status
     let found = sekat_mesh::refusal::reason(&status);
     assert_eq!((status.code(), found.as_deref()), (code, Some(reason)), "{}", status.message());
     status
+}
+
+/// A token with its first character changed.
+#[must_use]
+pub fn tampered(token: &str) -> String {
+    let mut characters = token.chars();
+    let first = if characters.next() == Some('A') { 'B' } else { 'A' };
+    format!("{first}{}", characters.as_str())
 }

@@ -18,6 +18,8 @@ pub(crate) enum Error {
     NotAdmitted,
     #[error("another listing of the shop has a sku of this code; choose another code or change that listing")]
     SkuCodeTaken,
+    #[error("a shop has at most {0} imports under way; wait until one is done")]
+    TooManyImports(i64),
     #[error("the resume token was never given out by this catalog; start from the beginning")]
     UnknownResumeToken,
     #[error("it has changed since it was read; read it again and repeat the change")]
@@ -47,6 +49,7 @@ impl Error {
             Self::NotOwner => "NOT_OWNER",
             Self::NotAdmitted => "MERCHANT_NOT_ADMITTED",
             Self::SkuCodeTaken => "SKU_CODE_TAKEN",
+            Self::TooManyImports(_) => "TOO_MANY_IMPORTS",
             Self::UnknownResumeToken => "RESUME_TOKEN_UNKNOWN",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::OutOfStock => "OUT_OF_STOCK",
@@ -71,6 +74,7 @@ impl From<Error> for Status {
             Error::SkuCodeTaken | Error::ReservationDiffers => Code::AlreadyExists,
             Error::UnknownResumeToken => Code::InvalidArgument,
             Error::EtagMismatch => Code::Aborted,
+            Error::TooManyImports(_) => Code::ResourceExhausted,
             Error::NotAdmitted
             | Error::OutOfStock
             | Error::StockHeld

@@ -16,6 +16,8 @@ use crate::rpc::State;
 
 /// Changes that are read at once.
 const BATCH: i64 = 100;
+/// The token that stands before the first change: a new reader gets every product once.
+const BEGINNING: &str = "0";
 
 /// Wakes the streams after a commit.
 pub(crate) struct News(watch::Sender<u64>);
@@ -87,14 +89,29 @@ pub(crate) async fn list(state: &State, request: ListFeedProductsRequest) -> Res
     Ok(ListFeedProductsResponse { feed_products, next_page_token })
 }
 
-/// The number of the newest change.
-pub(crate) async fn newest(state: &State) -> Result<i64, Error> {
-    state.store.read::<_, Error>(|tx| Ok(tx.one("SELECT COALESCE(MAX(seq), 0) FROM feed_changes", &[])?.int(0)?)).await
+/// Where a stream that starts with this token begins: after the change with this number.
+pub(crate) async fn position(state: &State, resume_token: &str) -> Result<i64, Error> {
+    let newest = "SELECT COALESCE(MAX(seq), 0) FROM feed_changes";
+    let newest = state.store.read::<_, Error>(move |tx| Ok(tx.one(newest, &[])?.int(0)?)).await?;
+    match resume_token {
+        "" => Ok(newest),
+        BEGINNING => Ok(0),
+        token => {
+            // What this store did not sign is another store's, and what it has not reached it has lost: in both cases
+            // the reader's copy is of something else.
+            let seq = state.store.pages().decode(tokens(), token).ok().and_then(|seq| seq.parse().ok());
+            seq.filter(|seq| *seq <= newest).ok_or(Error::UnknownResumeToken)
+        }
+    }
+}
+
+fn tokens() -> FilterDigest {
+    FilterDigest::new("StreamFeedChanges", &[])
 }
 
 /// The changes after a number, oldest first, and the number of the last of them.
 pub(crate) async fn after(state: &State, seq: i64) -> Result<Vec<(i64, FeedChange)>, Error> {
-    let operator = state.operator.clone();
+    let (operator, pages) = (state.operator.clone(), state.store.pages().clone());
     state
         .store
         .read::<_, Error>(move |tx| {
@@ -107,7 +124,7 @@ pub(crate) async fn after(state: &State, seq: i64) -> Result<Vec<(i64, FeedChang
                 let (seq, id) = (row.int(0)?, row.text(1)?);
                 let feed_product = product::load_offered(tx, id)?.map(|product| for_feed(&product, &operator));
                 let change = FeedChange {
-                    resume_token: seq.to_string(),
+                    resume_token: pages.encode(tokens(), &seq.to_string())?,
                     name: format!("products/{id}"),
                     deleted: feed_product.is_none(),
                     feed_product,

@@ -22,6 +22,8 @@ use crate::rpc::State;
 const KIND: &str = "import";
 /// Listings that one call may give: what fits into its message limit.
 const MAX_ROWS: usize = 500;
+/// Imports of one shop that may wait for each other: what they hold, at a megabyte each, is bounded.
+const MAX_RUNNING: i64 = 20;
 /// Listings that one transaction takes in: a kill costs at most so many, and a cancellation waits for them.
 const BATCH: usize = 25;
 /// How long a worker may hold an import before another may take it over.
@@ -47,6 +49,10 @@ pub(crate) async fn start(
         .store
         .write_once(key, move |tx| {
             listing::check_admitted(tx, &shop)?;
+            let running = "SELECT COUNT(*) FROM imports WHERE merchant = $1 AND state = $2";
+            if tx.one(running, &[Value::from(&shop), number(OperationState::Running)])?.int(0)? >= MAX_RUNNING {
+                return Err(Error::TooManyImports(MAX_RUNNING));
+            }
             let id = uuid::Uuid::now_v7().simple().to_string();
             tx.exec(
                 "INSERT INTO imports (id, merchant, state, total, request) VALUES ($1, $2, $3, $4, $5)",

@@ -1,7 +1,7 @@
 //! The catalog: products, prices, stock, and the public feed that the showcase reads.
 //!
 //! - A reservation holds all of its lines or none, and holds never exceed what is in stock, also not for a moment.
-//! - Stock is shown in buckets; a count is for its seller only.
+//! - Stock is shown in buckets; a count is for its seller only, and the feed does not let its reader count sales.
 //! - Only a merchant that was admitted sells, and only the owner of a listing changes it.
 
 mod batch;

@@ -10,7 +10,6 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::error::Error;
 use crate::feed;
 use crate::rpc::State;
 
@@ -48,8 +47,7 @@ impl ProductFeedService for Feed {
         let state = Arc::clone(&self.0);
         let mut news = state.feed.subscribe();
         let token = request.into_inner().resume_token;
-        let newest = feed::newest(&state).await?;
-        let mut seq = if token.is_empty() { newest } else { parse(&token, newest)? };
+        let mut seq = feed::position(&state, &token).await?;
         let (sender, receiver) = tokio::sync::mpsc::channel(BUFFER);
         tokio::spawn(async move {
             // Ends when the client is gone: the mesh drops the receiver at the deadline at the latest.
@@ -79,9 +77,4 @@ impl ProductFeedService for Feed {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
-}
-
-/// A token from the future is another catalog's: this one's store was replaced, and its reader must begin anew.
-fn parse(token: &str, newest: i64) -> Result<i64, Error> {
-    token.parse().ok().filter(|seq| (0..=newest).contains(seq)).ok_or(Error::UnknownResumeToken)
 }

@@ -299,7 +299,8 @@ impl Checkout<'_> {
             Step::SellStock | Step::ReleaseStock => stores::stock(self.mesh).1 == 0,
             Step::OpenPayment => state == "REQUIRES_PAYMENT_METHOD",
             Step::AskForCharge | Step::CreateCharge => charge().await == "UNPAID",
-            Step::Notify => state == "REQUIRES_CAPTURE",
+            // Order goes on at once.
+            Step::Notify => matches!(state, "REQUIRES_CAPTURE" | "SUCCEEDED"),
             Step::Capture => state == "SUCCEEDED",
             Step::ClosePayment => state == "CANCELED",
             Step::CloseCharge => charge().await == "CANCELLED",

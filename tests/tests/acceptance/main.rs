@@ -5,4 +5,5 @@ mod call_graph;
 mod crash;
 mod edges;
 mod everybody_tries_everything;
+mod idempotency;
 mod support;

@@ -10,6 +10,7 @@ CREATE TABLE imports (
     -- What was asked for, until it is done.
     request  BLOB NOT NULL
 ) STRICT;
+CREATE INDEX imports_by_merchant ON imports (merchant, state);
 
 CREATE TABLE import_errors (
     import  TEXT NOT NULL REFERENCES imports (id),

@@ -7,7 +7,7 @@ use sekat_api_feed::v1::{
     BatchGetFeedProductsRequest, FeedChange, ListFeedProductsRequest, StockStatus, StreamFeedChangesRequest,
 };
 use sekat_mesh::Channel;
-use sekat_testkit::{Caller, PATIENCE, refused};
+use sekat_testkit::{Caller, PATIENCE, refused, tampered};
 use tonic::{Code, Status, Streaming};
 
 use crate::{SARI, Shop, request_id, rupiah, shirt};
@@ -52,6 +52,7 @@ async fn a_reader_resumes_where_it_was_and_gets_the_latest_of_each() {
         let change = next(&mut from_the_start).await;
         assert_eq!((&change.name, change.deleted), (&listing.product, false));
         token = change.resume_token;
+        assert!(token.len() <= 64, "the contract's limit");
     }
     shop.reprice(&made[1], 200_000).await;
     let live = next(&mut from_the_start).await;
@@ -75,7 +76,7 @@ async fn a_reader_resumes_where_it_was_and_gets_the_latest_of_each() {
     assert_eq!(price(&next(&mut news).await), 500_000);
     assert_eq!(price(&next(&mut resumed).await), 500_000);
 
-    for token in ["x", "-1", "999999"] {
+    for token in ["x", "-1", "3", &tampered(&token)] {
         refused(changes(&showcase, token).await.map(drop), Code::InvalidArgument, "RESUME_TOKEN_UNKNOWN");
     }
 }

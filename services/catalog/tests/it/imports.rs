@@ -139,4 +139,14 @@ async fn an_import_has_its_limits() {
     refused(shop.import(SARI, Vec::new()).await, Code::InvalidArgument, "INVALID_ARGUMENT");
     let nobody = shop.import("merchants/nobody", vec![shirt(&["A"], 1)]).await;
     refused(nobody, Code::FailedPrecondition, "MERCHANT_NOT_ADMITTED");
+    // The large ones keep the small ones waiting.
+    futures_util::future::join_all((0..5).map(|_| shop.import(SARI, much()))).await;
+    let small = (0..30).map(|number| shop.import(SARI, vec![shirt(&[&format!("one-{number}")], 1)]));
+    let replies = futures_util::future::join_all(small.collect::<Vec<_>>()).await;
+    let (taken, not_taken): (Vec<_>, Vec<_>) = replies.into_iter().partition(Result::is_ok);
+    assert!(taken.len() >= 15 && !not_taken.is_empty(), "{} were taken", taken.len());
+    for refusal in not_taken {
+        refused(refusal, Code::ResourceExhausted, "TOO_MANY_IMPORTS");
+    }
+    shop.import(BUDI, vec![shirt(&["A"], 1)]).await.expect("another shop's are another's");
 }

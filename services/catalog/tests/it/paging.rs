@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sekat_api_catalog::v1::{ListListingsRequest, ListProductsRequest, Listing};
-use sekat_testkit::refused;
+use sekat_testkit::{refused, tampered};
 use tonic::Code;
 
 use crate::imports::codes;
@@ -39,10 +39,9 @@ async fn a_walk_sees_each_product_once_while_others_are_added() {
     assert_eq!(list(1000, "", "").await.unwrap().products.len(), 100, "an oversized page is coerced");
     assert_eq!(list(0, "", "").await.unwrap().products.len(), 20);
     assert!(list(10, "", "Fash").await.unwrap().products.is_empty(), "a category is not a prefix");
-    let mut tampered = token.clone();
-    tampered.replace_range(0..1, if token.starts_with('A') { "B" } else { "A" });
+    let changed = tampered(&token);
     for (page_size, token, category) in
-        [(10, tampered.as_str(), "Fashion"), (10, &token, "Fashion/Batik"), (10, "x", "Fashion"), (-1, "", "")]
+        [(10, changed.as_str(), "Fashion"), (10, &token, "Fashion/Batik"), (10, "x", "Fashion"), (-1, "", "")]
     {
         refused(list(page_size, token, category).await, Code::InvalidArgument, "INVALID_ARGUMENT");
     }

@@ -65,25 +65,34 @@ impl App {
         (cart, placed)
     }
 
+    /// Orders a cart once, whatever comes of it.
+    pub(crate) async fn click(&self, cart: &str, quote_hash: &str) -> Result<order::Order, Status> {
+        let id = request_id();
+        insist("a click's answer", async || self.buyer.order_as(cart, quote_hash, &id).await).await
+    }
+
     /// Chooses a virtual account, and asks again until the bank has opened it.
     pub(crate) async fn virtual_account(&self, payment_intent: &str) -> String {
+        eventually("a virtual account", async || match self.try_virtual_account(payment_intent).await {
+            Err(status) if is_open(&status) => None,
+            decided => decided.unwrap(),
+        })
+        .await
+    }
+
+    /// Chooses a virtual account once; nothing if the bank has not opened it yet. It is the same request each time.
+    pub(crate) async fn try_virtual_account(&self, payment_intent: &str) -> Result<Option<String>, Status> {
         let method = payment::VirtualAccountMethod { bank: payment::Bank::Bca.into() };
         let confirmation = payment::ConfirmPaymentIntentRequest {
             name: payment_intent.to_owned(),
             method: Some(payment::confirm_payment_intent_request::Method::VirtualAccount(method)),
-            request_id: request_id(),
+            request_id: "confirm".to_owned() + payment_intent.trim_start_matches("paymentIntents/"),
         };
         let mut intents = PaymentIntentServiceClient::new(self.commerce.clone());
-        eventually("a virtual account", async || {
-            let confirmed = intents.confirm_payment_intent(self.buyer.request(confirmation.clone())).await;
-            let intent = match confirmed {
-                Err(status) if is_open(&status) => return None,
-                decided => decided.unwrap().into_inner(),
-            };
-            let payment::next_action::Action::VirtualAccountTransfer(transfer) = intent.next_action?.action?;
-            Some(transfer.account_number)
-        })
-        .await
+        let intent = intents.confirm_payment_intent(self.buyer.request(confirmation)).await?.into_inner();
+        Ok(intent.next_action.and_then(|next| next.action).map(|action| match action {
+            payment::next_action::Action::VirtualAccountTransfer(transfer) => transfer.account_number,
+        }))
     }
 
     /// Pays an order and sees it PAID.

@@ -1,9 +1,7 @@
 //! The bank's signature on a notification (SNAP BI service 25), so that a test can send what a bank sends, as often
 //! and as late as it likes.
 
-use std::path::Path;
-
-use acceptance::Running;
+use acceptance::Mesh;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -18,7 +16,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 use time::macros::offset;
 
@@ -40,15 +38,32 @@ pub(crate) struct Notifier {
 #[derive(Clone)]
 pub(crate) struct Signed {
     pub(crate) body: Bytes,
-    pub(crate) timestamp: String,
+    timestamp: String,
     pub(crate) signature: String,
 }
 
+impl Signed {
+    /// With another signature.
+    pub(crate) fn signed_with(self, signature: &str) -> Self {
+        Self { signature: signature.to_owned(), ..self }
+    }
+
+    /// With another body under the same signature.
+    pub(crate) fn saying(self, body: Bytes) -> Self {
+        Self { body, ..self }
+    }
+
+    /// With another time under the same signature.
+    pub(crate) fn at(self, at: OffsetDateTime) -> Self {
+        Self { timestamp: jakarta(at), ..self }
+    }
+}
+
 impl Notifier {
-    /// Reads the bank's key from a mesh's data directory.
-    pub(crate) fn of_bank(data: &Path, running: &Running) -> Self {
-        let pem = std::fs::read(data.join("secrets/bank/bank.key")).unwrap();
-        let key = PrivatePkcs8KeyDer::from_pem_slice(&pem).unwrap();
+    /// The bank of a mesh, whose key is in the mesh's data directory.
+    pub(crate) fn of_bank(mesh: &Mesh) -> Self {
+        let running = mesh.running();
+        let key = PrivatePkcs8KeyDer::from_pem_file(mesh.data().join("secrets/bank/bank.key")).unwrap();
         let authority = std::fs::read(&running.web_authority).unwrap();
         let config = sekat_identity::tls::web_client_config(&authority, &[]).unwrap();
         let connector =
@@ -60,11 +75,11 @@ impl Notifier {
         }
     }
 
-    /// The notification of a payment of `rupiah` for a charge, now.
-    pub(crate) fn payment(&self, charge: &str, rupiah: u64, payment_request_id: &str) -> Signed {
+    /// The notification of a payment of `rupiah` for a charge, now. The bank names each payment.
+    pub(crate) fn payment(&self, charge: &str, rupiah: i64, payment_request_id: &str) -> Signed {
         let amount = json!({ "value": format!("{rupiah}.00"), "currency": "IDR" });
         let now = jakarta(OffsetDateTime::now_utc());
-        self.sign(&json!({
+        let body = json!({
             "partnerServiceId": PARTNER_SERVICE_ID,
             "customerNo": "0",
             "virtualAccountNo": format!("{PARTNER_SERVICE_ID}0"),
@@ -74,22 +89,21 @@ impl Notifier {
             "paidAmount": amount.clone(),
             "totalAmount": amount,
             "trxDateTime": now,
-        }))
-    }
-
-    /// Signs a body as of now.
-    pub(crate) fn sign(&self, body: &Value) -> Signed {
-        self.sign_at(body, OffsetDateTime::now_utc())
-    }
-
-    /// Signs a body as of another time.
-    pub(crate) fn sign_at(&self, body: &Value, at: OffsetDateTime) -> Signed {
+        });
         // Compact JSON is its own minified form.
-        let (body, timestamp) = (body.to_string(), jakarta(at));
-        let signed = format!("POST:{PATH}:{}:{timestamp}", hex(digest(&SHA256, body.as_bytes()).as_ref()));
+        self.sign(Bytes::from(body.to_string()), now)
+    }
+
+    /// The same words, signed as of another time.
+    pub(crate) fn resigned(&self, signed: &Signed, at: OffsetDateTime) -> Signed {
+        self.sign(signed.body.clone(), jakarta(at))
+    }
+
+    fn sign(&self, body: Bytes, timestamp: String) -> Signed {
+        let signed = format!("POST:{PATH}:{}:{timestamp}", hex(digest(&SHA256, &body).as_ref()));
         let mut signature = vec![0; self.key.public().modulus_len()];
         self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
-        Signed { body: Bytes::from(body), timestamp, signature: STANDARD.encode(signature) }
+        Signed { body, timestamp, signature: STANDARD.encode(signature) }
     }
 
     /// Sends it to the mesh's ingress and returns the HTTP status.
