@@ -9,7 +9,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sekat_policy::Access;
+use sekat_policy::{Access, ClassSet};
 use tokio::sync::{oneshot, watch};
 
 use crate::access::Chain;
@@ -218,7 +218,8 @@ impl Writer {
                 Work::Record(_) => true,
             };
             let Some(access) = queued.access.as_ref().filter(|_| is_kept) else { continue };
-            if !access.is_recorded() && !committed.recorded.iter().any(|known| Arc::ptr_eq(known, access)) {
+            let is_due = access.classes.intersects(ClassSet::RECORDED) && !access.is_recorded();
+            if is_due && !committed.recorded.iter().any(|known| Arc::ptr_eq(known, access)) {
                 committed.recorded.push(Arc::clone(access));
             }
         }

@@ -17,7 +17,7 @@ use tonic::Code;
 
 use crate::support::app::App;
 use crate::support::stores;
-use writes::{Reply, Write, writes};
+use writes::{Write, writes};
 
 /// Calls of one request at the same time.
 const PARALLEL: usize = 100;
@@ -56,25 +56,25 @@ async fn each_write_of_an_end_user_has_one_effect_for_a_request_id() {
     for write in &writes {
         let path = write.path;
         let before = effect(&mesh, write);
-        let replies = join_all((0..PARALLEL).map(|_| decided(&mesh, write, write.token.as_deref(), &write.body))).await;
+        let replies = join_all((0..PARALLEL).map(|_| decided(write, write.token.as_deref(), &write.body))).await;
         let replies: Vec<Bytes> = replies.into_iter().map(|outcome| reply(path, outcome)).collect();
         assert_eq!(effect(&mesh, write) - before, 1, "{path}: {PARALLEL} calls have one effect");
         let first = (write.reply.part)(&replies[0]);
         assert!(replies.iter().all(|reply| (write.reply.part)(reply) == first), "{path}: replies are equal");
 
         for other in &write.others {
-            let refused = decided(&mesh, write, write.token.as_deref(), other).await;
+            let refused = decided(write, write.token.as_deref(), other).await;
             assert!(refused.is(Code::AlreadyExists, "REQUEST_ID_REUSED"), "{path}: another body is {refused:?}");
         }
         if let Some(stranger) = &write.stranger {
             // The very same bytes from somebody else: refused, or an effect of their own, but never this reply.
             if let Outcome::Answered { code: Code::Ok, messages, .. } =
-                decided(&mesh, write, Some(stranger), &write.body).await
+                decided(write, Some(stranger), &write.body).await
             {
                 assert_ne!(messages, replies[..1], "{path}: somebody else gets the stored reply");
             }
         }
-        let again = reply(path, decided(&mesh, write, write.token.as_deref(), &write.body).await);
+        let again = reply(path, decided(write, write.token.as_deref(), &write.body).await);
         assert_eq!((write.reply.part)(&again), first, "{path}: the reply is still the same");
     }
 }
@@ -93,7 +93,7 @@ fn effect(mesh: &Mesh, write: &Write) -> i64 {
 }
 
 /// The outcome once it is one: who is told to come back later comes back, with the same request.
-async fn decided(mesh: &Mesh, write: &Write, token: Option<&str>, body: &Bytes) -> Outcome {
+async fn decided(write: &Write, token: Option<&str>, body: &Bytes) -> Outcome {
     eventually(&format!("{} is decided", write.path), async || {
         let outcome = wire::call(&write.edge, write.path, token, body.clone()).await;
         let later = [Code::ResourceExhausted, Code::Unavailable, Code::Aborted];

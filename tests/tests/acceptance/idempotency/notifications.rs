@@ -1,9 +1,7 @@
 //! A bank that says everything a thousand times, wrongly signed, too late or not at all.
 
-use std::time::Duration;
-
 use acceptance::shop::{Goods, Shop};
-use acceptance::{Mesh, Options, eventually};
+use acceptance::{Mesh, eventually};
 use futures_util::future::join_all;
 use http::StatusCode;
 use sekat_api_order::v1::{Order, OrderState};

@@ -448,11 +448,7 @@ impl World {
             ("catalog", "SELECT COUNT(*) FROM products WHERE deleted = 1"),
         );
         let level = |on_hand: i64| catalog::UpdateStockLevelRequest {
-            stock_level: Some(catalog::StockLevel {
-                sku: made[2].skus[0].sku.clone(),
-                on_hand,
-                ..Default::default()
-            }),
+            stock_level: Some(catalog::StockLevel { sku: made[2].skus[0].sku.clone(), on_hand, ..Default::default() }),
             update_mask: mask("on_hand"),
             request_id: "update-stock".to_owned(),
             ..Default::default()
@@ -550,11 +546,7 @@ impl World {
         );
         let pin = |note: &str| showcase::CreatePinRequest {
             parent: self.page.clone(),
-            pin: Some(showcase::Pin {
-                sku: self.shop.skus[2].clone(),
-                note: note.to_owned(),
-                ..Default::default()
-            }),
+            pin: Some(showcase::Pin { sku: self.shop.skus[2].clone(), note: note.to_owned(), ..Default::default() }),
             request_id: "create-pin".to_owned(),
         };
         let create_pin = self.creator(
