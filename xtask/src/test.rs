@@ -16,7 +16,7 @@ use crate::{check, process, up};
 pub(crate) enum Tier {
     /// What needs no running code: formatting, lints, dependencies, contracts, tidy.
     Check,
-    /// Tests and examples inside the crates.
+    /// Tests inside the crates. There are no doc examples: generated code carries foreign ones that do not compile.
     Unit,
     /// Tests through public surfaces, with real processes and tools.
     Acceptance,
@@ -32,7 +32,6 @@ pub(crate) fn test(workspace: &Workspace, only: Option<Tier>, filter: &[OsString
     }
     if wanted(Tier::Unit) {
         report.step("unit", || cargo_test(&["--lib", "--bins"], &[], filter));
-        report.step("doc examples", || cargo_test(&["--doc"], &[], filter));
     }
     if wanted(Tier::Acceptance) {
         let tools = tools(workspace, &mut report);

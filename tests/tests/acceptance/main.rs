@@ -6,4 +6,5 @@ mod crash;
 mod edges;
 mod everybody_tries_everything;
 mod idempotency;
+mod load;
 mod support;
