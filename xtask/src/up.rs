@@ -27,10 +27,8 @@ const READY_POLL: Duration = Duration::from_millis(50);
 pub(crate) fn up(workspace: &Workspace, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     require_c_compiler()?;
     let mut build = process::cargo();
-    build.args(["build", "--release", "--bins", "--package", "sekat"]);
-    for package in workspace.packages_under("services") {
-        build.args(["--package", package]);
-    }
+    // The whole workspace, as the tests build it: another selection would compile the dependencies anew.
+    build.args(["build", "--release", "--workspace", "--bins"]);
     process::run(&mut build)?;
 
     let sekat = workspace.release_binary("sekat");

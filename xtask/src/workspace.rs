@@ -21,7 +21,6 @@ pub(crate) struct Workspace {
 #[derive(Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) targets: Vec<Target>,
 }
@@ -51,12 +50,6 @@ impl Workspace {
     /// A program of the release build.
     pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)
-    }
-
-    /// The packages under a folder of the root, by name.
-    pub(crate) fn packages_under<'a>(&'a self, folder: &str) -> impl Iterator<Item = &'a str> {
-        let folder = self.root.join(folder);
-        self.packages.iter().filter(move |package| package.manifest_path.starts_with(&folder)).map(|p| p.name.as_str())
     }
 
     /// A path as the reader of a message wants it: relative to the root.
