@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
     calls: u32,
     /// Calls at a time, spread over four connections. One shows what a call costs a server that is idle before it.
-    #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=512))]
     at_once: u32,
 }
 

@@ -1,12 +1,11 @@
 //! The `sekat` program, as somebody in a shell runs it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-
-use crate::wait::eventually_blocking;
 
 /// For a command that ends by itself; `up --once` with seeding is the slowest.
 const COMMAND_LIMIT: Duration = Duration::from_secs(180);
@@ -97,7 +96,19 @@ pub fn is_alive(pid: u32) -> bool {
     status.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// Waits for a child to end; none if it does not within `limit`.
-pub(crate) fn ended(child: &mut std::process::Child, limit: Duration) -> Option<ExitStatus> {
-    eventually_blocking(limit, || child.try_wait().expect("a child can be waited for"))
+/// The program whose path is in the environment variable `variable`. Without it the calling test proves nothing: this
+/// says so, past the capture of test output, and the test is to return.
+///
+/// # Panics
+/// Without it where `CI=true`: there, every tool has to be.
+#[must_use]
+pub fn tool(variable: &str, proves: &str) -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Some(PathBuf::from(path));
+    }
+    let lost = format!("NOT RUN: {proves}. `cargo xtask test` installs what it needs and sets {variable}");
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{lost}");
+    // Unlike `eprintln`, which the test program keeps to itself unless the test fails.
+    drop(writeln!(std::io::stderr(), "{lost}"));
+    None
 }

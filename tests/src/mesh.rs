@@ -21,8 +21,6 @@ use crate::wire;
 
 /// For `sekat up` to be ready: it gives up by itself before.
 const START_LIMIT: Duration = Duration::from_secs(180);
-/// For `sekat up` to drain: its own limit a process, for all of them.
-const STOP_LIMIT: Duration = Duration::from_secs(170);
 /// Blocks of ports that are tried, should other programs be quicker.
 const ATTEMPTS: usize = 5;
 /// How much of each log is shown when a test fails.
@@ -299,11 +297,12 @@ impl Mesh {
     ///
     /// # Panics
     /// If it does not run, or does not end.
-    pub fn stop(&mut self) -> ExitStatus {
+    pub async fn stop(&mut self) -> ExitStatus {
         let up = self.up.as_mut().expect("the mesh runs");
         cli::signal(up.child.id(), Signal::INT);
-        let status = cli::ended(&mut up.child, STOP_LIMIT);
-        let status = status.unwrap_or_else(|| panic!("the mesh does not stop\n{}", self.log_tails()));
+        // Not blocking: clients of this test have to hear that their connections end, or draining takes its limit.
+        let status =
+            eventually("the mesh stops", async || up.child.try_wait().expect("a child can be waited for")).await;
         self.dismiss();
         status
     }
@@ -364,16 +363,17 @@ impl Mesh {
     }
 }
 
+/// Kills everything: nobody will look at what draining would save, and clients on a blocked runtime would hold it up.
 impl Drop for Mesh {
     fn drop(&mut self) {
         self.tell_if_failing();
         let Some(up) = &mut self.up else { return };
-        // A second panic here would hide the first.
-        if up.child.try_wait().is_ok_and(|status| status.is_none()) {
-            cli::signal(up.child.id(), Signal::TERM);
-            if cli::ended(&mut up.child, STOP_LIMIT).is_none() {
-                drop(up.child.kill());
-                drop(up.child.wait());
+        // First, so that it starts nothing again. A second panic here would hide the first.
+        drop(up.child.kill());
+        drop(up.child.wait());
+        for pid in self.read_running().into_iter().flat_map(|running| running.pids.into_values()) {
+            if cli::is_alive(pid) {
+                cli::signal(pid, Signal::KILL);
             }
         }
         self.dismiss();

@@ -11,8 +11,15 @@ use tonic::service::Routes;
 use super::ECHO;
 use super::echo::{Echo, PUBLIC, RECORDED};
 
+/// Above what the client has in flight: how calls are refused is not measured here.
+const IN_FLIGHT: usize = 1_024;
+
 pub(super) fn run_public() -> ExitCode {
-    sekat_mesh::run(ECHO, |_| (), async |(), mesh: Mesh| Ok(mesh.server().api(&PUBLIC, Routes::new(Echo))))
+    sekat_mesh::run(ECHO, |_| (), async |(), mesh: Mesh| Ok(server(&mesh).api(&PUBLIC, Routes::new(Echo))))
+}
+
+fn server(mesh: &Mesh) -> Server {
+    mesh.server().max_in_flight(IN_FLIGHT)
 }
 
 pub(super) fn run_recorded() -> ExitCode {
@@ -23,6 +30,6 @@ pub(super) fn run_recorded() -> ExitCode {
 async fn recorded(directory: PathBuf, mesh: Mesh) -> Result<Server, BoxError> {
     let store = Store::open(StoreConfig::new(directory, ECHO, "0", &[])).await?;
     let fatal = store.fatal();
-    let server = mesh.server().api(&RECORDED, Routes::new(Echo)).access_log(Arc::new(store));
+    let server = server(&mesh).api(&RECORDED, Routes::new(Echo)).access_log(Arc::new(store));
     Ok(server.fatal(async move { fatal.await.into() }))
 }

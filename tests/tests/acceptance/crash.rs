@@ -13,9 +13,10 @@ use sekat_api_payment::v1::ledger_service_client::LedgerServiceClient;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::support::app::App;
+use crate::support::evidence;
 use crate::support::freeze::Frozen;
-use crate::support::stores::{self, Balance, SERVICES};
-use crate::support::{evidence, till::Charge};
+use crate::support::stores::{self, Balance};
+use crate::support::till::Charge;
 
 /// A call of the checkout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +107,7 @@ async fn kill_everybody_everywhere() {
     let taken = sold * (PRICE + SHIPPING);
     ops_sees(&mesh, taken).await;
 
-    assert!(mesh.stop().success());
+    assert!(mesh.stop().await.success());
     let account = |id: &str| stores::balanced_ledger(&mesh).remove(id).unwrap();
     let sen = taken * 100;
     assert_eq!(account("provider-receivable-bca"), Balance { debits_posted: sen, ..Balance::default() });
@@ -117,7 +118,7 @@ async fn kill_everybody_everywhere() {
         .flat_map(|service| stores::column(&mesh, service, "SELECT kind || ' ' || last_error FROM work_items", ()))
         .collect();
     assert!(left.is_empty(), "nothing is left to do: {left:?}");
-    evidence::every_access_is_recorded(&mesh, &SERVICES);
+    evidence::every_access_is_recorded(&mesh);
 }
 
 /// Who dies when at a step: at each of them the four, and those who have a part in it at both moments.

@@ -4,6 +4,19 @@ use std::collections::BTreeSet;
 
 use acceptance::golden;
 use acceptance::shop::SessionScope;
+use acceptance::wire::Outcome;
+use bytes::Bytes;
+use tonic::Code;
+
+/// Methods that no contract has, and one that is served elsewhere.
+pub(crate) const UNKNOWN: [&str; 4] = [
+    "/sekat.order.v1.OrderService/Nothing",
+    "/sekat.nothing.v1.NothingService/Do",
+    "/sekat.order.v1.OrderService/createorder",
+    "/grpc.health.v1.Health/Check",
+];
+/// A message of no contract: field 15, of a wire type that does not exist.
+pub(crate) const GARBAGE: Bytes = Bytes::from_static(&[0x7f]);
 
 /// One workload's right to call one method.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,4 +78,37 @@ pub(crate) fn domain_of(workload: &str) -> &'static str {
 /// The SPIFFE ID of a workload.
 pub(crate) fn id_of(workload: &str) -> String {
     format!("spiffe://{}.sekat.local/{workload}", domain_of(workload))
+}
+
+/// Whether a call reached its handler as it should, or was refused as it should; else what should have been.
+pub(crate) fn judge(
+    right: Option<&Edge>,
+    scope: Option<SessionScope>,
+    outcome: &Outcome,
+) -> Result<bool, &'static str> {
+    let Some(right) = right else {
+        return if outcome.is_denied_by_policy() { Ok(false) } else { Err("PERMISSION_DENIED by the policy") };
+    };
+    // A token holds for the edge of one domain only: even where none is needed, a foreign one is refused.
+    let foreign = scope.is_some_and(|scope| (scope == SessionScope::Creator) != (right.caller == "showcase-edge"));
+    if foreign {
+        let refused = outcome.is(Code::Unauthenticated, "END_USER_TOKEN");
+        return if refused { Ok(false) } else { Err("UNAUTHENTICATED, the token is for the other domain's edge") };
+    }
+    if !right.scopes.is_empty() && !right.admits(scope) {
+        let refused = match scope {
+            None => outcome.is(Code::Unauthenticated, "END_USER_REQUIRED"),
+            Some(_) => outcome.is(Code::PermissionDenied, "END_USER_SCOPE"),
+        };
+        return if refused { Ok(false) } else { Err("a refusal, for want of the end user's scope") };
+    }
+    match outcome {
+        Outcome::Cut(_) => Err("an answer"),
+        Outcome::Answered { reason, .. } if ["POLICY_DENIED", "END_USER_SCOPE"].contains(&reason.as_str()) => {
+            Err("to reach the handler")
+        }
+        // A handler that finds fault with the message says so in other words.
+        Outcome::Answered { code: Code::Unimplemented | Code::Unknown | Code::Unavailable, .. } => Err("a handler"),
+        Outcome::Answered { .. } => Ok(true),
+    }
 }

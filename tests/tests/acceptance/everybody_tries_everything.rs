@@ -13,15 +13,8 @@ use futures_util::future::join_all;
 use sekat_identity::ca::CertificateAuthority;
 use tonic::Code;
 
-use crate::edges::{Edge, domain_of, id_of, paths};
+use crate::edges::{Edge, GARBAGE, UNKNOWN, domain_of, id_of, judge, paths};
 
-/// Methods that no contract has, and one that is served elsewhere.
-const UNKNOWN: [&str; 4] = [
-    "/sekat.order.v1.OrderService/Nothing",
-    "/sekat.nothing.v1.NothingService/Do",
-    "/sekat.order.v1.OrderService/createorder",
-    "/grpc.health.v1.Health/Check",
-];
 /// Methods that stream until their deadline.
 const STREAMS: [&str; 2] = [
     "/sekat.payment.v1.PaymentEventService/WatchPaymentEvents",
@@ -31,8 +24,6 @@ const STREAMS: [&str; 2] = [
 const STREAM_LIMIT: Duration = Duration::from_millis(500);
 /// What other calls are given; they take milliseconds.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
-/// A message of no contract: field 15, of a wire type that does not exist.
-const GARBAGE: Bytes = Bytes::from_static(&[0x7f]);
 
 /// Somebody who tries.
 struct Caller {
@@ -70,7 +61,7 @@ async fn what_was_reviewed_is_reached_and_nothing_else() {
         trial.add(part);
     }
 
-    assert!(mesh.stop().success(), "{}", mesh.log_tails());
+    assert!(mesh.stop().await.success(), "{}", mesh.log_tails());
     trial.compare_counters(&mesh);
     trial.compare_records(&mesh, &edges);
     let calls: u64 = trial.tried.values().sum();
@@ -148,6 +139,9 @@ async fn try_listener(
     let workload = listener.trim_end_matches("-feed");
     for path in paths(edges).into_iter().chain(UNKNOWN) {
         let limit = if STREAMS.contains(&path) { STREAM_LIMIT } else { CALL_LIMIT };
+        let right = holds.and_then(|(name, _)| {
+            edges.iter().find(|edge| edge.caller == *name && edge.listener == listener && edge.path == path)
+        });
         let Some((name, domain)) = holds else {
             match call_within(&channel, path, None, Bytes::new(), limit).await {
                 Outcome::Cut(_) => trial.refused_at_tls += 1,
@@ -158,7 +152,6 @@ async fn try_listener(
         let peer = format!("spiffe://{domain}.sekat.local/{name}");
         let served = edges.iter().any(|edge| edge.listener == listener && edge.path == path);
         let counted_as = if served { path } else { "_OTHER" };
-        let right = edges.iter().find(|edge| edge.caller == *name && edge.listener == listener && edge.path == path);
         for (scope, token) in end_users_to_try(right, people) {
             for message in [Bytes::new(), GARBAGE] {
                 let outcome = call_within(&channel, path, token, message, limit).await;
@@ -188,35 +181,6 @@ fn end_users_to_try<'a>(
     let everybody = people.iter().map(|(scope, person)| (Some(*scope), Some(person.token())));
     let matters = right.is_some_and(|edge| !edge.scopes.is_empty());
     nobody.chain(everybody.filter(|_| matters)).collect()
-}
-
-/// Whether a call reached its handler as it should, or was refused as it should; else what should have been.
-fn judge(right: Option<&Edge>, scope: Option<SessionScope>, outcome: &Outcome) -> Result<bool, &'static str> {
-    let Some(right) = right else {
-        return if outcome.is_denied_by_policy() { Ok(false) } else { Err("PERMISSION_DENIED by the policy") };
-    };
-    // A token holds for the edge of one domain only: even where none is needed, a foreign one is refused.
-    let foreign = scope.is_some_and(|scope| (scope == SessionScope::Creator) != (right.caller == "showcase-edge"));
-    if foreign {
-        let refused = outcome.is(Code::Unauthenticated, "END_USER_TOKEN");
-        return if refused { Ok(false) } else { Err("UNAUTHENTICATED, the token is for the other domain's edge") };
-    }
-    if !right.scopes.is_empty() && !right.admits(scope) {
-        let refused = match scope {
-            None => outcome.is(Code::Unauthenticated, "END_USER_REQUIRED"),
-            Some(_) => outcome.is(Code::PermissionDenied, "END_USER_SCOPE"),
-        };
-        return if refused { Ok(false) } else { Err("a refusal, for want of the end user's scope") };
-    }
-    match outcome {
-        Outcome::Cut(_) => Err("an answer"),
-        Outcome::Answered { reason, .. } if ["POLICY_DENIED", "END_USER_SCOPE"].contains(&reason.as_str()) => {
-            Err("to reach the handler")
-        }
-        // A handler that finds fault with the message says so in other words.
-        Outcome::Answered { code: Code::Unimplemented | Code::Unknown | Code::Unavailable, .. } => Err("a handler"),
-        Outcome::Answered { .. } => Ok(true),
-    }
 }
 
 impl Trial {

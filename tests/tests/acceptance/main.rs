@@ -2,9 +2,15 @@
 #![cfg(test)]
 
 mod call_graph;
+mod canary;
+mod command_line;
 mod crash;
+mod documentation;
 mod edges;
 mod everybody_tries_everything;
 mod idempotency;
 mod load;
+mod ports;
+mod rotation;
 mod support;
+mod trace;

@@ -2,6 +2,7 @@
 //! stores as files, spans as they were exported, the bank's side of a payment, and an app that does not give up.
 
 pub(crate) mod app;
+pub(crate) mod canaries;
 pub(crate) mod evidence;
 pub(crate) mod freeze;
 pub(crate) mod snap;

@@ -30,15 +30,19 @@ pub(crate) fn stock(mesh: &Mesh) -> (i64, i64) {
     (sum("on_hand"), sum("reserved"))
 }
 
-/// One access to classified data.
+/// One access to classified data: in which call of which service. The ids are in hexadecimal, as spans have them.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
-    pub(crate) service: &'static str,
-    pub(crate) caller: String,
-    pub(crate) method: String,
-    /// In hexadecimal, as spans have them.
-    pub(crate) trace_id: String,
-    pub(crate) span_id: String,
+    service: &'static str,
+    trace_id: String,
+    span_id: String,
+}
+
+impl Access {
+    /// Service, trace and span.
+    pub(crate) fn place(&self) -> [&str; 3] {
+        [self.service, &self.trace_id, &self.span_id]
+    }
 }
 
 /// Recomputes the hash of every access record of a service from the first one on, and returns the records.
@@ -82,7 +86,7 @@ pub(crate) fn verified_accesses(mesh: &Mesh, service: &'static str) -> Vec<Acces
         ];
         assert_eq!(hash, digest("sekat.access-record.v1", &parts), "{place} was changed");
         heads.insert(instance, (seq, hash));
-        accesses.push(Access { service, caller, method, trace_id: hex(&trace_id), span_id: hex(&span_id) });
+        accesses.push(Access { service, trace_id: hex(&trace_id), span_id: hex(&span_id) });
     }
     accesses
 }

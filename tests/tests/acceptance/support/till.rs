@@ -69,13 +69,6 @@ impl Till {
         eventually("the bank answers a transfer", async || ask(self.post("pay", &body)).await).await
     }
 
-    /// Arms a fault for the calls of one of the bank's services, such as `create-va`.
-    pub(crate) async fn arm_for(&self, fault: &str, service: &str, times: u32) {
-        let body = json!({ "fault": fault, "service": service, "times": times });
-        let (status, reply) = ask(self.post("faults", &body)).await.expect("the bank answers");
-        assert_eq!(status, 200, "the bank does not arm {fault}: {reply}");
-    }
-
     fn url(&self, what: &str) -> String {
         format!("http://{}/simulator/{what}", self.control)
     }
