@@ -38,6 +38,33 @@ impl Usage {
     }
 }
 
+/// What all CPUs of the machine did since it started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine {
+    /// Working, for whomever, or taken away by the host.
+    pub(crate) busy: Duration,
+    /// All the time there was.
+    pub(crate) total: Duration,
+}
+
+impl Machine {
+    pub(crate) fn now() -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string("/proc/stat").context("/proc/stat cannot be read")?;
+        let (busy, total) = text.lines().next().and_then(busy_and_total).context("/proc/stat has another form")?;
+        let time = |ticks| Ok::<_, std::num::TryFromIntError>(TICK.saturating_mul(u32::try_from(ticks)?));
+        Ok(Self { busy: time(busy)?, total: time(total)? })
+    }
+}
+
+/// The ticks of `cpu user nice system idle iowait irq softirq steal …` (proc_stat(5)). The guests' are in user and nice.
+fn busy_and_total(line: &str) -> Option<(u64, u64)> {
+    let ticks: Vec<u64> =
+        line.strip_prefix("cpu ")?.split_ascii_whitespace().take(8).map_while(|field| field.parse().ok()).collect();
+    let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks.try_into().ok()?;
+    let busy = user + nice + system + irq + softirq + steal;
+    Some((busy, busy + idle + iowait))
+}
+
 /// `utime` and `stime` (proc_pid_stat(5), fields 14 and 15), counted after the name, which may hold anything.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
@@ -60,6 +87,13 @@ mod tests {
         let stat = "42 (a ) 1 b) S 1 42 42 0 -1 4194560 1 2 3 4 250 50 0 0 20 0 3 0 99 1 2";
         assert_eq!(ticks(stat), Some(300));
         assert_eq!(ticks("42 (x) S 1"), None);
+    }
+
+    #[test]
+    fn waiting_for_disks_is_not_work() {
+        assert_eq!(busy_and_total("cpu  10 1 20 300 40 2 3 4 99 99"), Some((40, 380)));
+        assert_eq!(busy_and_total("cpu0 1 2"), None);
+        assert!(Machine::now().unwrap().total > Duration::ZERO);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{Bank, Buyer, channel};
 use crate::goods::Goods;
-use crate::process::Usage;
+use crate::process::{Machine, Usage};
 use crate::report::{Budget, mebibytes, milliseconds, percentile};
 use crate::shop::{Running, Shop, Site};
 use crate::spans;
@@ -57,6 +57,8 @@ pub(crate) struct Outcome {
     resident_mib_after: f64,
     spans_per_purchase: f64,
     span_bytes_per_purchase: f64,
+    /// How much of the machine went to processes that have no part in this, 0 to 1. They make every figure worse.
+    others_share: f64,
     processes: Vec<Process>,
     budget: Budget,
 }
@@ -102,18 +104,18 @@ pub(crate) async fn run(args: &Args, site: &Site) -> anyhow::Result<Outcome> {
     anstream::eprintln!("purchase: {} purchases by {} buyers", args.purchases, args.buyers);
     let traces = Traces::new();
     let span_bytes = spans::bytes(&shop.traces())?;
-    let (before, started) = (usage(&shop.running)?, Instant::now());
+    let (before, started) = (Snapshot::take(&shop.running)?, Instant::now());
     let latencies = buy(&buyers, handoffs, traces).await?;
     let wall = started.elapsed();
     tokio::time::sleep(SETTLE).await;
-    let after = usage(&shop.running)?;
+    let after = Snapshot::take(&shop.running)?;
     let span_bytes = spans::bytes(&shop.traces())? - span_bytes;
 
     drop(buyers);
     let directory = shop.traces();
     shop.close().await?;
     let spans = spans::count(&directory, traces.prefix)?;
-    Ok(outcome(args, wall, &latencies, [&idle, &before, &after], [spans, span_bytes]))
+    Ok(outcome(args, wall, &latencies, &idle, [&before, &after], [spans, span_bytes]))
 }
 
 fn commerce(running: &Running) -> anyhow::Result<tonic::transport::Channel> {
@@ -158,6 +160,33 @@ async fn buy(buyers: &[Arc<Buyer>], handoffs: Vec<String>, traces: Traces) -> an
     Ok(latencies)
 }
 
+/// What everybody had used at one moment.
+struct Snapshot {
+    ours: BTreeMap<String, Usage>,
+    /// The bank and this client.
+    counterparts: Duration,
+    machine: Machine,
+}
+
+impl Snapshot {
+    fn take(running: &Running) -> anyhow::Result<Self> {
+        let counterparts = Usage::of(running.bank()?)?.cpu + Usage::of(std::process::id())?.cpu;
+        Ok(Self { ours: usage(running)?, counterparts, machine: Machine::now()? })
+    }
+
+    fn known(&self) -> Duration {
+        self.ours.values().map(|usage| usage.cpu).sum::<Duration>() + self.counterparts
+    }
+
+    /// The share of the machine's time since `before` that went to processes which have no part in this.
+    fn others_since(&self, before: &Self) -> f64 {
+        let busy = self.machine.busy.saturating_sub(before.machine.busy);
+        let known = self.known().saturating_sub(before.known());
+        let total = self.machine.total.saturating_sub(before.machine.total);
+        busy.saturating_sub(known).as_secs_f64() / total.as_secs_f64()
+    }
+}
+
 fn usage(running: &Running) -> anyhow::Result<BTreeMap<String, Usage>> {
     let usage = |(name, pid): (String, u32)| {
         let usage = Usage::of(pid).with_context(|| format!("{name} cannot be measured"))?;
@@ -185,20 +214,20 @@ impl Traces {
     }
 }
 
-type Usages = BTreeMap<String, Usage>;
-
 fn outcome(
     args: &Args,
     wall: Duration,
     latencies: &[Duration],
-    [idle, before, after]: [&Usages; 3],
+    idle: &BTreeMap<String, Usage>,
+    [before, after]: [&Snapshot; 2],
     [spans, span_bytes]: [u64; 2],
 ) -> Outcome {
     let purchases = f64::from(args.purchases);
     let processes: Vec<Process> = after
+        .ours
         .iter()
         .map(|(name, after)| {
-            let [idle, before] = [idle, before].map(|usages| usages.get(name).copied().unwrap_or_default());
+            let [idle, before] = [idle, &before.ours].map(|usages| usages.get(name).copied().unwrap_or_default());
             Process {
                 name: name.clone(),
                 cpu_ms_per_purchase: milliseconds(after.cpu.saturating_sub(before.cpu)) / purchases,
@@ -223,6 +252,7 @@ fn outcome(
         resident_mib_after: sum(|process| process.resident_mib_after),
         spans_per_purchase: spans as f64 / purchases,
         span_bytes_per_purchase: span_bytes as f64 / purchases,
+        others_share: after.others_since(before),
         processes,
         budget: Budget::new("CPU per purchase of two goods", " ms", cpu_ms_per_purchase, BUDGET_CPU_MS),
     }
@@ -241,6 +271,7 @@ impl fmt::Display for Outcome {
             "  spans: {:.1} and {:.0} bytes a purchase",
             self.spans_per_purchase, self.span_bytes_per_purchase
         )?;
+        writeln!(f, "  {:.0} % of the machine went to other programs", self.others_share * 100.0)?;
         writeln!(f, "  {:<16} {:>8} {:>9} {:>9} {:>12}", "process", "CPU ms", "MiB idle", "MiB after", "KiB written")?;
         for process in &self.processes {
             let Process {

@@ -96,6 +96,8 @@ fn free_block() -> anyhow::Result<u16> {
     blocks.find(is_free).context("no block of 50 free ports between 20000 and 30000")
 }
 
+const BANK: &str = "bank";
+
 /// What `sekat up` writes about a mesh, as far as it matters here.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Running {
@@ -111,8 +113,13 @@ pub(crate) struct Running {
 impl Running {
     /// Our processes by name. The bank is somebody else's.
     pub(crate) fn processes(&self) -> BTreeMap<String, u32> {
-        let ours = self.pids.iter().filter(|(name, _)| !["bank", "jaeger"].contains(&name.as_str()));
+        let ours = self.pids.iter().filter(|(name, _)| *name != BANK);
         ours.map(|(name, pid)| (name.clone(), *pid)).chain([("up".to_owned(), self.pid)]).collect()
+    }
+
+    /// The bank simulator's process.
+    pub(crate) fn bank(&self) -> anyhow::Result<u32> {
+        self.pids.get(BANK).copied().context("the mesh runs without a bank")
     }
 }
 

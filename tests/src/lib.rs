@@ -5,8 +5,12 @@
 //! let mesh = Mesh::start(Options::empty());
 //! let shop = Shop::open(&mesh, &[Goods { code: "KOPI", rupiah: 25_000, stock: 100 }]).await;
 //! let buyer = Buyer::sign_up(&mesh).await;
-//! let order = buyer.order(&shop.skus).await?;
-//! mesh.kill9("payment");
+//! let cart = buyer.cart(&[(&shop.skus[0], 2)]).await?;
+//! let order = buyer.order(&cart.name).await?;
+//! mesh.restart_process("payment").await;
+//! let number = buyer.virtual_account(&order.payment_intent).await?;
+//! mesh.bank().pay(&number).await;
+//! buyer.wait_for(&order.name, OrderState::Paid).await;
 //! ```
 //!
 //! - [`Mesh`]: `sekat up` in a folder of its own, on ports of its own. [`Mesh::shared`] is one seeded mesh for all

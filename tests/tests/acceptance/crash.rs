@@ -187,6 +187,13 @@ impl Checkout<'_> {
         // Whoever was stopped goes on, and from here on nobody helps.
         let ended = app.await.expect("the app gets through");
         self.mesh.restarted(victim, old).await;
+        if ended.state() == OrderState::Paid {
+            eventually("the bank has its notification confirmed", async || {
+                let charges = self.app.till.charges_of(&ended.payment_intent).await;
+                charges.iter().all(|charge| charge.notified).then_some(())
+            })
+            .await;
+        }
         ended
     }
 

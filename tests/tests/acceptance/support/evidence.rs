@@ -76,10 +76,13 @@ fn place(span: &Span) -> Place<'_> {
     [&span.service, &span.trace_id, &span.span_id]
 }
 
-/// Whether a span is of an admitted call of a service with a store that touches what is recorded.
+/// Whether a span is of an admitted call of a service with a store that touches what is recorded, and that its handler
+/// has answered. A call that its caller gave up, or whose time was over, has told nobody anything.
 fn is_access(span: &Span) -> bool {
+    const UNANSWERED: [&str; 2] = ["CANCELLED", "DEADLINE_EXCEEDED"];
     let classes = span.attribute("sekat.data_class");
     span.kind == Kind::Server
+        && !UNANSWERED.contains(&span.attribute("rpc.response.status_code"))
         && SERVICES.contains(&span.service.as_str())
         && span.attribute("sekat.decision") == "allow"
         && (classes.contains("USER") || classes.contains("PAYMENT"))
