@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 
-/// Shown at the end of every help text.
+/// Shown at the end of `sekat --help`.
 pub(crate) const HELP: &str = "Exit codes: 0 done, 1 sekat failed, 2 wrong usage, 130 interrupted before it was done.";
 
 /// How a command ended, other than by an error.

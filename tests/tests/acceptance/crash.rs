@@ -169,19 +169,26 @@ struct Held {
 impl Checkout<'_> {
     /// Brings a new order to the step, kills the victim, and sees the order end.
     async fn run(&self, (step, caller): (Step, &str), moment: Moment, victim: &str) -> Order {
-        let Held { callee, app } = self.hold(step).await;
-        callee.is_called_by(self.mesh, caller).await;
-        let old = match moment {
+        let (app, old) = match moment {
             Moment::InFlight => {
-                let old = self.mesh.kill9(victim);
-                drop(callee);
-                old
+                let Held { callee, app } = self.hold(step).await;
+                callee.is_called_by(self.mesh, caller).await;
+                (app, self.mesh.kill9(victim))
+            }
+            // Payment asks how the charge stands before it has it closed: what is held here is the bank's answer.
+            Moment::Done if step == Step::CloseCharge => {
+                self.app.till.answer_slowly("delete-va").await;
+                let app = self.cancel_charged().await;
+                self.has_its_effect(step).await;
+                (app, self.mesh.kill9(victim))
             }
             Moment::Done => {
-                let _caller = Frozen::stop(self.mesh, caller).await;
+                let Held { callee, app } = self.hold(step).await;
+                callee.is_called_by(self.mesh, caller).await;
+                let _caller = self.stop(caller).await;
                 drop(callee);
-                eventually(&format!("{step:?} has its effect"), async || self.is_done(step).await.then_some(())).await;
-                self.mesh.kill9(victim)
+                self.has_its_effect(step).await;
+                (app, self.mesh.kill9(victim))
             }
         };
         // Whoever was stopped goes on, and from here on nobody helps.
@@ -278,6 +285,14 @@ impl Checkout<'_> {
         Held { callee, app }
     }
 
+    /// Has an order cancelled that the bank has a charge for.
+    async fn cancel_charged(&self) -> JoinHandle<Order> {
+        let (_, placed) = self.app.order(self.sku).await;
+        self.app.virtual_account(&placed.payment_intent).await;
+        let app = self.app.clone();
+        spawn_local(async move { app.cancel(&placed.name).await })
+    }
+
     async fn stop(&self, process: &str) -> Frozen {
         Frozen::stop(self.mesh, process).await
     }
@@ -290,6 +305,11 @@ impl Checkout<'_> {
             (stores::column::<String>(self.mesh, "order", find, [cart]) == [state]).then_some(())
         })
         .await;
+    }
+
+    /// Waits until the callee of a step has done its work.
+    async fn has_its_effect(&self, step: Step) {
+        eventually(&format!("{step:?} has its effect"), async || self.is_done(step).await.then_some(())).await;
     }
 
     /// Whether the callee of a step has done its work. No other order is on its way.

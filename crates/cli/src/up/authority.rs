@@ -119,20 +119,34 @@ fn issue(layout: &Layout, issuers: &[Issuer]) -> anyhow::Result<()> {
 fn authority(layout: &Layout, name: &str, trust_domain: &str) -> anyhow::Result<CertificateAuthority> {
     let directory = layout.authority(name);
     private_directory(&directory)?;
-    let (certificate, key) = (directory.join("authority.pem"), directory.join("authority.key"));
-    if certificate.exists() && key.exists() {
-        let (certificate, key) = (std::fs::read_to_string(&certificate)?, std::fs::read_to_string(&key)?);
-        return CertificateAuthority::from_pem(trust_domain, &certificate, &key).with_context(|| {
-            format!("the authority in {} cannot be used: move it away and start again", directory.display())
-        });
+    let whole = directory.join("authority.key");
+    if whole.exists() {
+        let pem = std::fs::read_to_string(&whole)?;
+        let unusable =
+            || format!("the authority in {} cannot be used: move it away and start again", directory.display());
+        let (key, certificate) =
+            pem.split_at_checked(pem.find(CERTIFICATE).with_context(unusable)?).with_context(unusable)?;
+        let authority = CertificateAuthority::from_pem(trust_domain, certificate, key).with_context(unusable)?;
+        publish(&directory, &authority)?;
+        return Ok(authority);
     }
     let made = CertificateAuthority::new(trust_domain)?;
     save(&directory, &made)?;
     Ok(made)
 }
 
+/// Where the key ends and the certificate begins (RFC 7468).
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+/// Key and certificate are one file, so that a crash cannot leave a pair that does not fit.
 fn save(directory: &Path, authority: &CertificateAuthority) -> anyhow::Result<()> {
-    private_file(&directory.join("authority.key"), authority.key_pem().as_bytes())?;
+    let whole = format!("{}{}", authority.key_pem(), authority.bundle_pem());
+    private_file(&directory.join("authority.key"), whole.as_bytes())?;
+    publish(directory, authority)
+}
+
+/// The certificate alone, for whoever is to trust it.
+fn publish(directory: &Path, authority: &CertificateAuthority) -> anyhow::Result<()> {
     private_file(&directory.join("authority.pem"), authority.bundle_pem().as_bytes())
 }
 

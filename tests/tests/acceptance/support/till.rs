@@ -69,6 +69,13 @@ impl Till {
         eventually("the bank answers a transfer", async || ask(self.post("pay", &body)).await).await
     }
 
+    /// Lets the next call of a service, such as `delete-va`, do its work and wait for its answer for some seconds.
+    pub(crate) async fn answer_slowly(&self, service: &str) {
+        let body = json!({ "fault": "slow", "service": service, "times": 1 });
+        let (status, reply) = ask(self.post("faults", &body)).await.expect("the bank answers");
+        assert_eq!(status, 200, "the bank arms no fault: {reply}");
+    }
+
     fn url(&self, what: &str) -> String {
         format!("http://{}/simulator/{what}", self.control)
     }
