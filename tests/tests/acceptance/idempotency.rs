@@ -6,11 +6,14 @@ mod writes;
 
 use std::collections::BTreeSet;
 
-use acceptance::shop::{Goods, Shop};
+use acceptance::shop::{Goods, PASSWORD, SessionScope, Shop, request};
 use acceptance::wire::Outcome;
 use acceptance::{Mesh, Options, eventually, wire};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use sekat_api_account::v1 as account;
+use sekat_api_account::v1::account_service_client::AccountServiceClient;
+use sekat_api_account::v1::session_service_client::SessionServiceClient;
 use sekat_api_order::v1::OrderState;
 use sekat_policy::{Api, MethodKind};
 use tonic::Code;
@@ -100,6 +103,53 @@ async fn decided(write: &Write, token: Option<&str>, body: &Bytes) -> Outcome {
         (!outcome.code().is_some_and(|code| later.contains(&code))).then_some(outcome)
     })
     .await
+}
+
+/// Who has no session yet is known by e-mail address and password, and a request id alone opens nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_learn_nothing_by_signing_up_or_in_under_anothers_request_id() {
+    let mesh = Mesh::start(unhurried());
+    let commerce = mesh.public("commerce-edge");
+    let mut accounts = AccountServiceClient::new(commerce.clone());
+    let signing_up = |email: &str, password: &str| account::CreateAccountRequest {
+        account: Some(account::Account {
+            display_name: "Melati Kusuma".to_owned(),
+            email: email.to_owned(),
+            phone: "+6281200000001".to_owned(),
+            ..Default::default()
+        }),
+        password: password.to_owned(),
+        request_id: "sign-up".to_owned(),
+    };
+    let own = accounts.create_account(request(None, signing_up("melati@uji.example", PASSWORD))).await.unwrap();
+    for (email, password, reason) in [
+        ("melati@uji.example", "another-password", "EMAIL_TAKEN"),
+        ("mawar@uji.example", PASSWORD, "REQUEST_ID_REUSED"),
+        ("mawar@uji.example", "another-password", "REQUEST_ID_REUSED"),
+    ] {
+        let refused = accounts.create_account(request(None, signing_up(email, password))).await.unwrap_err();
+        assert!(wire::outcome(&refused).is(Code::AlreadyExists, reason), "{email} {refused:?}");
+    }
+
+    let other = account::CreateAccountRequest {
+        request_id: "other".to_owned(),
+        ..signing_up("mawar@uji.example", "another-password")
+    };
+    accounts.create_account(request(None, other)).await.unwrap();
+    let mut sessions = SessionServiceClient::new(commerce);
+    let signing_in = |email: &str, password: &str| account::CreateSessionRequest {
+        email: email.to_owned(),
+        password: password.to_owned(),
+        scope: SessionScope::Buyer.into(),
+        request_id: "sign-in".to_owned(),
+    };
+    let first = sessions.create_session(request(None, signing_in("melati@uji.example", PASSWORD))).await.unwrap();
+    let wrong = sessions.create_session(request(None, signing_in("melati@uji.example", "another-password"))).await;
+    assert_eq!(wrong.unwrap_err().code(), Code::Unauthenticated);
+    let second = sessions.create_session(request(None, signing_in("mawar@uji.example", "another-password"))).await;
+    let (first, second) = (first.into_inner(), second.unwrap().into_inner());
+    assert_eq!(first.account, own.into_inner().name);
+    assert_ne!((first.account, first.name), (second.account, second.name));
 }
 
 /// A double click many times over, and the bank's notification in its midst.

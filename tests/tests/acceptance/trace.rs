@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use acceptance::golden::{assert_golden, rows};
+use acceptance::shop::request;
 use acceptance::{Mesh, Options, Story, eventually};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use sekat_api_payment::v1 as payment;
+use sekat_api_payment::v1::ledger_service_client::LedgerServiceClient;
 
 use crate::support::canaries::Search;
 use crate::support::evidence;
@@ -53,6 +56,38 @@ async fn a_purchase_reads_as_one_trace_in_its_files() {
     .await;
     assert!(mesh.stop().await.success());
     evidence::counters_records_and_spans_agree(&mesh);
+}
+
+/// Who calls is what the certificate says, whatever a caller says about itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_lies_about_itself_is_recorded_as_its_certificate_says() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const CALLER: &str = "b7ad6b7169203331";
+    let mesh = Mesh::shared();
+    let mut ledger = LedgerServiceClient::new(mesh.trusting_channel_as("ops", "payment").await);
+    let asking = payment::GetLedgerAccountRequest { name: "ledgerAccounts/order-funds".to_owned() };
+    let mut call = request(None, asking);
+    let traceparent = format!("00-{TRACE}-{CALLER}-01");
+    for (name, lie) in [
+        ("traceparent", traceparent.as_str()),
+        ("service.name", "order"),
+        ("sekat.peer.id", "spiffe://commerce.sekat.local/order"),
+        ("x-forwarded-client-cert", "URI=spiffe://commerce.sekat.local/order"),
+        ("baggage", "service.name=order,sekat.peer.id=order"),
+    ] {
+        call.metadata_mut().insert(name, lie.parse().unwrap());
+    }
+    ledger.get_ledger_account(call).await.expect("ops may read the ledger");
+    let traces = mesh.data().join("traces");
+    let span = eventually("the call's span is exported", async || {
+        spans::in_files(&traces).into_iter().find(|span| span.trace_id == TRACE)
+    })
+    .await;
+    assert_eq!((span.service.as_str(), span.parent_id.as_str()), ("payment", CALLER));
+    assert_eq!(span.attribute("sekat.peer.id"), "spiffe://commerce.sekat.local/ops");
+    assert_eq!(span.attribute("sekat.data_class"), "PAYMENT");
+    let lies: Vec<_> = span.attributes.iter().filter(|(_, value)| value.ends_with("order")).collect();
+    assert!(lies.is_empty(), "{lies:?}");
 }
 
 async fn get(url: &str) -> Option<(serde_json::Value, Bytes)> {
