@@ -36,8 +36,17 @@ pub(crate) fn test(workspace: &Workspace, only: Option<Tier>, filter: &[OsString
     if wanted(Tier::Acceptance) {
         let tools = tools(workspace, &mut report);
         let built = report.step("build", || {
-            // With the tests' own dependencies, so that building the tests afterwards recompiles nothing.
-            process::run(process::cargo().args(["build", "--release", "--workspace", "--bins", "--test", "*"]))?;
+            // With the tests' own dependencies, so that building the tests afterwards recompiles nothing. Some tests
+            // start an example as a process of its own, which `cargo test --test` does not build.
+            process::run(process::cargo().args([
+                "build",
+                "--release",
+                "--workspace",
+                "--bins",
+                "--examples",
+                "--test",
+                "*",
+            ]))?;
             Ok(Verdict::Passed)
         });
         report.step("acceptance", || {

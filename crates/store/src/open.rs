@@ -78,7 +78,20 @@ pub(crate) struct Opened {
     pub(crate) readers: Vec<Database>,
     pub(crate) chain: Chain,
     pub(crate) pages: PageTokens,
-    pub(crate) lock: File,
+    pub(crate) lock: Lock,
+}
+
+/// The store is this process's own for as long as this lives.
+pub(crate) struct Lock {
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread is just starting still has a copy of the descriptor, and
+        // with it the lock. Should this fail, closing frees it a moment later.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Opens the store. Blocks on the disk: for a thread of its own.
@@ -108,10 +121,10 @@ pub(crate) fn open(config: &StoreConfig) -> Result<Opened, StoreError> {
     Ok(Opened { writer, readers, chain, pages: PageTokens::new(&page_key), lock })
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path) -> Result<Lock, StoreError> {
     let file = private_file(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock { file }),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(unreachable(path, error)),
     }

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sekat_store::{FilterDigest, Migration, Store, StoreConfig, StoreError};
 
@@ -171,6 +173,30 @@ async fn a_migration_that_fails_leaves_nothing() {
         assert_eq!(journal, 2, "{error}");
         drop(place.open().await);
     }
+}
+
+#[test]
+fn a_closed_store_is_free_at_once_also_while_children_are_started() {
+    /// Enough for a child to be caught between fork and exec: without the explicit unlock a few tens do.
+    const TIMES: usize = 300;
+    let done = AtomicBool::new(false);
+    let place = Place::new();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert!(Command::new("true").status().unwrap().success());
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let outcome: Result<(), StoreError> = runtime.block_on(async {
+            for _ in 0..TIMES {
+                drop(Store::open(place.config()).await?);
+            }
+            Ok(())
+        });
+        done.store(true, Ordering::Relaxed);
+        outcome.unwrap();
+    });
 }
 
 #[tokio::test]
