@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod crate_graph;
+mod features;
 mod process;
 mod report;
 mod seed;
@@ -50,7 +51,7 @@ enum Task {
     },
     /// Formatting, clippy, cargo-deny, buf and tidy
     Check,
-    /// The repository's own rules: crate graph, first lines, uncompiled files, forbidden words
+    /// The repository's own rules: crate graph, shared builds, first lines, uncompiled files, forbidden words
     Tidy {
         /// Rewrite the golden crate graph, for review
         #[arg(long)]

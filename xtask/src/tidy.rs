@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 use crate::crate_graph;
+use crate::features;
 use crate::sources;
 use crate::workspace::Workspace;
 
@@ -23,6 +24,7 @@ pub(crate) fn tidy(workspace: &Workspace, bless: bool) -> anyhow::Result<()> {
         .collect();
 
     let mut findings = crate_graph::findings(workspace)?;
+    findings.extend(features::findings()?);
     findings.extend(sources.iter().flat_map(|(path, text)| sources::findings(path, text)));
     findings.extend(sources::uncompiled(&targets, &sources));
     for finding in &findings {
