@@ -48,6 +48,8 @@ pub(crate) const IN_FLIGHT_FLOOR: usize = 64;
 pub(crate) const OPEN_STREAMS: usize = 1_024;
 /// When a refused caller may come back: the median call is over by then.
 pub(crate) const OVERLOAD_RETRY: Duration = Duration::from_millis(50);
+/// For the rest of a refused call's message to arrive: it is on its way, a round trip behind its headers at most.
+pub(crate) const REFUSED_BODY: Duration = Duration::from_secs(1);
 /// For orderly shutdown, from the closing of the listeners to the end of the last call.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 /// How long streams may go on once draining begins; they never end by themselves, and their readers resume

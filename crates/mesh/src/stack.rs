@@ -7,7 +7,8 @@
 //! 4. **Authorize**: by (caller, path), before a byte of the message is read; what no rule names is denied.
 //! 5. **End user**: after the workload, since only edges may speak for users.
 //! 6. **Deadline**: before any resource is taken for a call that nobody waits for.
-//! 7. **In flight**: last of the gates, so that refused calls take no slot from admitted ones.
+//! 7. **In flight**: last of the gates, so that refused calls take no slot from admitted ones. What a refused call still
+//!    sends is discarded before it is answered.
 //! 8. **Handler**, inside the call's context, under the deadline; its messages are limited as they pass.
 //! 9. **Access record**: durable after the handler and before the response's first byte.
 //! 10. **Reply**: holds span and deadline until the last byte has left.
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version, header};
+use http_body_util::BodyExt as _;
 use sekat_identity::Source;
 use sekat_identity::tls::PeerIdentity;
 use sekat_policy::{AccessLog, MethodKind};
@@ -30,7 +32,7 @@ use crate::authorize::{Permit, Rule, Table, Visitor, policy_denied};
 use crate::context::{self, Context, TraceContext};
 use crate::deadline::{self, Deadline};
 use crate::end_user::{EndUsers, check_scope};
-use crate::limits::{InFlight, OVERLOAD_RETRY, Slot, Slots};
+use crate::limits::{InFlight, OVERLOAD_RETRY, REFUSED_BODY, Slot, Slots};
 use crate::refusal::{self, refuse};
 use crate::reply::{self, CallBody, Keep, Limited, Stream};
 use crate::telemetry::call::{Call, Side, Start};
@@ -139,7 +141,9 @@ impl Stack {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 self.note_refusal(&on, rule, &parts, &mut call, &refusal);
-                return reply::refused(call, refusal.status);
+                let response = reply::refused(call, refusal.status);
+                discard(body, self.message_bytes).await;
+                return response;
             }
         };
         call.admitted();
@@ -352,6 +356,22 @@ impl Stack {
             "refused"
         );
     }
+}
+
+/// Takes what a refused call sent off the wire, unread. Answered earlier, HTTP/2 resets the call, and what still arrives
+/// for calls that it has forgotten counts as errors of the connection, which end it and the admitted calls on it.
+async fn discard(mut body: Body, most: usize) {
+    let discarding = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if bytes > most {
+                return;
+            }
+        }
+    };
+    // Whoever sends more, or takes longer, is reset after all.
+    let _ = tokio::time::timeout(REFUSED_BODY, discarding).await;
 }
 
 /// A call that has its slot.

@@ -9,27 +9,15 @@ use tokio_stream::StreamExt as _;
 use tonic::Code;
 
 use crate::harness::{ECHO, ECHO_ID, EagerLog, FRONT, Handlers, Process, World, call, echo, eventually, text, watch};
+use crate::http2;
 
 const ECHO_PATH: &str = "/test.v1.EchoService/Echo";
 
 #[tokio::test]
 async fn calls_beyond_the_limit_are_refused_at_once_and_admitted_ones_finish() {
     let world = World::new();
-    let gate = Arc::new(Semaphore::new(0));
-    let (inside, opened) = (Arc::new(Semaphore::new(0)), Arc::clone(&gate));
-    let entered = Arc::clone(&inside);
-    let handlers = Handlers::unary(move |call| {
-        entered.add_permits(1);
-        let gate = Arc::clone(&gate);
-        async move {
-            gate.acquire().await.unwrap().forget();
-            Ok(text(call.text))
-        }
-    });
-    let mesh = world.process(ECHO_ID, &[("SEKAT_TRUST_DIR", world.default_trust())]).await;
-    let server = mesh.server().api(&ECHO, handlers.echo_routes()).access_log(Arc::new(EagerLog)).max_in_flight(2);
-    let server = Process::start(&mesh, server).await;
-    let (_front, front) = world.client(FRONT, &server).await;
+    let service = gated(&world).await;
+    let (_front, front) = world.client(FRONT, &service.server).await;
 
     let admitted: Vec<_> = (0..2)
         .map(|_| {
@@ -37,7 +25,7 @@ async fn calls_beyond_the_limit_are_refused_at_once_and_admitted_ones_finish() {
             tokio::spawn(async move { call(&front, ECHO_PATH, text("in")).await })
         })
         .collect();
-    inside.acquire_many(2).await.unwrap().forget();
+    service.inside.acquire_many(2).await.unwrap().forget();
 
     // This client repeats what it is invited to repeat; the shortest deadline shows the refusal itself.
     let mut hurried = tonic::Request::new(text("out"));
@@ -52,15 +40,94 @@ async fn calls_beyond_the_limit_are_refused_at_once_and_admitted_ones_finish() {
         let front = front.clone();
         async move { call(&front, ECHO_PATH, text("later")).await }
     });
-    eventually("it is refused once", async || {
-        server.mesh.counters().iter().any(|count| count.status == "RESOURCE_EXHAUSTED" && count.count >= 2)
-    })
-    .await;
-    opened.add_permits(3);
+    eventually("it is refused once", async || service.refused() >= 2).await;
+    service.gate.add_permits(3);
     assert_eq!(patient.await.unwrap().unwrap().text, "later");
     for call in admitted {
         assert_eq!(call.await.unwrap().unwrap().text, "in");
     }
+}
+
+/// A service that lets two calls in and keeps them until its gate opens.
+struct Gated {
+    server: Process,
+    inside: Arc<Semaphore>,
+    gate: Arc<Semaphore>,
+}
+
+async fn gated(world: &World) -> Gated {
+    let (inside, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (entered, opened) = (Arc::clone(&inside), Arc::clone(&gate));
+    let handlers = Handlers::unary(move |call| {
+        entered.add_permits(1);
+        let gate = Arc::clone(&opened);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Ok(text(call.text))
+        }
+    });
+    let mesh = world.process(ECHO_ID, &[("SEKAT_TRUST_DIR", world.default_trust())]).await;
+    let server = mesh.server().api(&ECHO, handlers.echo_routes()).access_log(Arc::new(EagerLog)).max_in_flight(2);
+    Gated { server: Process::start(&mesh, server).await, inside, gate }
+}
+
+impl Gated {
+    fn refused(&self) -> u64 {
+        let counters = self.server.mesh.counters();
+        counters.iter().filter(|count| count.status == "RESOURCE_EXHAUSTED").map(|count| count.count).sum()
+    }
+
+    /// Two calls that are inside.
+    async fn admitted(&self, peer: &mut http2::Peer) -> [u32; 2] {
+        let streams = [1, 3];
+        for stream in streams {
+            peer.send(&[http2::headers(stream, ECHO_PATH), http2::message(stream, &text("in"))].concat()).await;
+        }
+        self.inside.acquire_many(2).await.unwrap().forget();
+        streams
+    }
+}
+
+/// h2 forgets all but 50 of the calls that were answered before their message came; each message that comes for a
+/// forgotten one is an error of the connection, and 1,024 errors end it.
+#[tokio::test]
+async fn refused_calls_do_not_end_the_connection_of_admitted_ones() {
+    const REFUSED: usize = 1_500;
+    const AT_ONCE: usize = 100;
+    let world = World::new();
+    let service = gated(&world).await;
+    let mut peer = http2::Peer::connect(&world, FRONT, &service.server).await;
+    let admitted = service.admitted(&mut peer).await;
+
+    let streams: Vec<u32> = (5..).step_by(2).take(REFUSED).collect();
+    let mut refused = 0;
+    for batch in streams.chunks(AT_ONCE) {
+        refused += AT_ONCE as u64;
+        peer.send(&batch.iter().flat_map(|stream| http2::headers(*stream, ECHO_PATH)).collect::<Vec<_>>()).await;
+        eventually("they are refused", async || service.refused() == refused).await;
+        peer.send(&batch.iter().flat_map(|stream| http2::message(*stream, &text("late"))).collect::<Vec<_>>()).await;
+        assert!(peer.answers(AT_ONCE).await.values().all(Vec::is_empty), "a status and nothing else");
+    }
+    service.gate.add_permits(2);
+    let answers = peer.answers(2).await;
+    assert_eq!(answers.into_iter().collect::<Vec<_>>(), admitted.map(|stream| (stream, http2::frame_of(&text("in")))));
+}
+
+#[tokio::test]
+async fn a_refused_call_that_never_sends_its_message_is_answered_and_reset() {
+    let world = World::new();
+    let service = gated(&world).await;
+    let mut peer = http2::Peer::connect(&world, FRONT, &service.server).await;
+    let admitted = service.admitted(&mut peer).await;
+
+    peer.send(&http2::headers(5, ECHO_PATH)).await;
+    let answer = peer.receive().await;
+    assert_eq!((answer.stream, answer.kind, answer.ends_stream()), (5, http2::HEADERS, true), "{answer:?}");
+    let reset = peer.receive().await;
+    assert_eq!((reset.stream, reset.kind, &*reset.payload), (5, http2::RST_STREAM, &http2::NO_ERROR[..]));
+
+    service.gate.add_permits(2);
+    assert_eq!(peer.answers(2).await.into_keys().collect::<Vec<_>>(), admitted);
 }
 
 #[tokio::test]

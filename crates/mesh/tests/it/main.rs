@@ -6,6 +6,7 @@ mod availability;
 mod deadline;
 mod edge;
 mod harness;
+mod http2;
 mod limits;
 mod process;
 mod record;
