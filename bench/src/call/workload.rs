@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use sekat_mesh::{BoxError, Env, Mesh, Server};
+use sekat_mesh::{BoxError, Env, Mesh, Routes, Server};
 use sekat_store::{Store, StoreConfig};
-use tonic::service::Routes;
 
 use super::ECHO;
 use super::echo::{Echo, PUBLIC, RECORDED};

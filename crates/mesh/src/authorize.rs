@@ -2,48 +2,24 @@
 //! that only this module makes.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Request, Response};
 use ring::digest::{SHA256, digest};
 use sekat_identity::SpiffeId;
 use sekat_identity::end_user::{EndUserClaims, Scope};
 use sekat_policy::{Access, Api, MethodPolicy};
-use tonic::body::Body;
-use tonic::service::Routes;
 use tonic::{Code, Status};
-use tower::util::BoxCloneSyncService;
-use tower::{Service as _, ServiceExt as _};
 
 use crate::context::{TraceContext, push_hex};
 use crate::end_user::wrong_scope;
 use crate::refusal::refuse;
+use crate::routes::{Handler, Routes};
 use crate::telemetry::call::MethodSpan;
 use crate::telemetry::counters::OTHER;
 use crate::telemetry::otlp::{Attributes, Kind};
-
-/// What answers admitted calls.
-#[derive(Clone, Debug)]
-pub(crate) enum Handler {
-    /// The generated services of one contract package.
-    Routes(Routes),
-    /// An edge's forwarder of opaque calls.
-    Forwarder(BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>),
-}
-
-impl Handler {
-    pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
-        let Ok(response) = match self {
-            Self::Routes(routes) => routes.clone().call(request).await,
-            Self::Forwarder(forwarder) => forwarder.clone().oneshot(request).await,
-        };
-        response
-    }
-}
 
 /// One method of the table.
 #[derive(Debug)]
@@ -66,16 +42,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(domain: &str, served: Vec<(&'static Api, Handler)>) -> Self {
+    pub(crate) fn new(domain: &str, served: Vec<(&'static Api, Routes)>) -> Self {
         let apis: Vec<&'static Api> = served.iter().map(|(api, _)| *api).collect();
         let digest = policy_digest(&apis);
         let methods: Arc<[&'static str]> = apis.iter().flat_map(|api| api.methods).map(|method| method.path).collect();
         let common =
             |digest: &str| Attributes::default().text("sekat.domain", domain).text("sekat.policy.digest", digest);
         let unknown = MethodSpan::new(OTHER, Kind::Server, &common(&digest));
-        let policies = served.into_iter().flat_map(|(api, handler)| {
+        let policies = served.into_iter().flat_map(|(api, routes)| {
             let attributes = common(&policy_digest(&[api]));
-            api.methods.iter().map(move |method| (method, attributes.clone(), handler.clone()))
+            api.methods.iter().map(move |method| (method, attributes.clone(), routes.handler(method.path)))
         });
         let rules = policies.enumerate().map(|(index, (policy, attributes, handler))| {
             let attributes = attributes.text("sekat.data_class", &policy.classes().to_string());

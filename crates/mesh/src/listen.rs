@@ -168,7 +168,8 @@ async fn serve_workload(
     let stack = Arc::clone(stack);
     let service = service_fn(move |request: Request<Incoming>| {
         let (stack, connection) = (Arc::clone(&stack), Arc::clone(&connection));
-        async move { Ok::<Response<CallBody>, Infallible>(stack.serve(connection, request).await) }
+        // Boxed, because hyper and tokio move a call's future and would copy its kilobytes each time.
+        Box::pin(async move { Ok::<Response<CallBody>, Infallible>(stack.serve(connection, request).await) })
     });
     drive(stream, service, http2_only(), lifetime).await;
 }

@@ -14,17 +14,16 @@ use sekat_identity::tls::{ClientTrust, server_config, web_server_config};
 use sekat_policy::{AccessLog, Api, EndUserScope, Listener, MethodPolicy};
 use tokio::task::JoinSet;
 use tonic::body::Body;
-use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tower::Service;
-use tower::util::BoxCloneSyncService;
 
-use crate::authorize::{Handler, Table};
+use crate::authorize::Table;
 use crate::limits::{
     DRAIN, IN_FLIGHT_FLOOR, IN_FLIGHT_PER_CORE, InFlight, LAME_DUCK, MESSAGE_BYTES, OPEN_STREAMS, Slots,
 };
 use crate::listen::{Surface, accept, all_done};
 use crate::mesh::{ConfigError, FEED_LISTENER, HEALTH, ListenerName, MESH_LISTENER, Mesh, PUBLIC_LISTENER, Profile};
+use crate::routes::Routes;
 use crate::stack::{AccessRecords, Stack};
 use crate::{BoxError, reflection, telemetry, web};
 
@@ -35,7 +34,7 @@ type Fatal = Pin<Box<dyn Future<Output = BoxError> + Send>>;
 #[must_use = "a server does nothing until it is returned to `run` or served"]
 pub struct Server {
     mesh: Mesh,
-    apis: Vec<(&'static Api, Handler)>,
+    apis: Vec<(&'static Api, Routes)>,
     public: Option<Public>,
     access_log: Option<AccessRecords>,
     tasks: Vec<(&'static str, Task)>,
@@ -46,7 +45,7 @@ pub struct Server {
 
 /// What an edge serves to the public.
 enum Public {
-    Grpc(Vec<&'static Api>, Handler),
+    Grpc(Vec<&'static Api>, Routes),
     Https(axum::Router),
 }
 
@@ -67,7 +66,7 @@ impl Server {
 
     /// Serves a contract, on the listener that it names, with the services in `routes`.
     pub fn api(mut self, api: &'static Api, routes: Routes) -> Self {
-        self.apis.push((api, Handler::Routes(routes.prepare())));
+        self.apis.push((api, routes));
         self
     }
 
@@ -79,8 +78,7 @@ impl Server {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        let forwarder = Handler::Forwarder(BoxCloneSyncService::new(forwarder));
-        self.public = Some(Public::Grpc(apis.into_iter().collect(), forwarder));
+        self.public = Some(Public::Grpc(apis.into_iter().collect(), Routes::forward(forwarder)));
         self
     }
 
@@ -173,7 +171,7 @@ impl Server {
         let access_log = access_log.unwrap_or(AccessRecords::AtPeers);
         let in_flight = InFlight::new(max_in_flight);
         let streams = Slots::new(OPEN_STREAMS);
-        let stack = async |served: Vec<(&'static Api, Handler)>| -> Result<Arc<Stack>, ConfigError> {
+        let stack = async |served: Vec<(&'static Api, Routes)>| -> Result<Arc<Stack>, ConfigError> {
             let end_users = mesh.end_users().await?;
             check_end_users(&served, end_users.is_some())?;
             Ok(Arc::new(Stack {
@@ -207,8 +205,8 @@ impl Server {
         }
         match public {
             None => {}
-            Some(Public::Grpc(apis, handler)) => {
-                let served = apis.into_iter().map(|api| (api, handler.clone())).collect();
+            Some(Public::Grpc(apis, routes)) => {
+                let served = apis.into_iter().map(|api| (api, routes.clone())).collect();
                 let (tls, stack) = (public_tls(&mesh).await?, stack(served).await?);
                 surfaces.push((PUBLIC_LISTENER, Surface::Public { tls, stack }));
             }
@@ -229,7 +227,7 @@ impl std::fmt::Debug for Server {
 }
 
 /// A method whose accesses are recorded needs a place for the records, or a stated reason why not.
-fn check_access_log(apis: &[(&'static Api, Handler)], has_log: bool) -> Result<(), ConfigError> {
+fn check_access_log(apis: &[(&'static Api, Routes)], has_log: bool) -> Result<(), ConfigError> {
     let recorded = apis.iter().flat_map(|(api, _)| api.methods).find(|method| method.is_recorded());
     match recorded {
         Some(method) if !has_log => Err(ConfigError::Server(format!(
@@ -241,7 +239,7 @@ fn check_access_log(apis: &[(&'static Api, Handler)], has_log: bool) -> Result<(
 }
 
 /// A method that only signed-in users reach needs the keys with which their tokens are verified.
-fn check_end_users(served: &[(&'static Api, Handler)], has_keys: bool) -> Result<(), ConfigError> {
+fn check_end_users(served: &[(&'static Api, Routes)], has_keys: bool) -> Result<(), ConfigError> {
     let needs_keys =
         |method: &&MethodPolicy| !method.scopes.is_empty() && !method.scopes.contains(&EndUserScope::Anonymous);
     match served.iter().flat_map(|(api, _)| api.methods).find(needs_keys) {

@@ -25,9 +25,8 @@ use std::sync::Arc;
 use sekat_api_account::v1::account_service_server::AccountServiceServer;
 use sekat_api_account::v1::address_service_server::AddressServiceServer;
 use sekat_api_account::v1::session_service_server::SessionServiceServer;
-use sekat_mesh::{BoxError, Mesh, Server};
+use sekat_mesh::{BoxError, Mesh, Routes, Server};
 use sekat_store::{Migration, Store, StoreConfig};
-use tonic::service::Routes;
 
 pub use config::Config;
 

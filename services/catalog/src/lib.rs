@@ -27,9 +27,8 @@ use sekat_api_catalog::v1::listing_service_server::ListingServiceServer;
 use sekat_api_catalog::v1::pricing_service_server::PricingServiceServer;
 use sekat_api_catalog::v1::product_service_server::ProductServiceServer;
 use sekat_api_feed::v1::product_feed_service_server::ProductFeedServiceServer;
-use sekat_mesh::{BoxError, Mesh, Server};
+use sekat_mesh::{BoxError, Mesh, Routes, Server};
 use sekat_store::{Migration, Store, StoreConfig};
-use tonic::service::Routes;
 
 pub use config::Config;
 

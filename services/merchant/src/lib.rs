@@ -14,9 +14,8 @@ use std::sync::Arc;
 
 use sekat_api_catalog::v1::listing_gate_service_client::ListingGateServiceClient;
 use sekat_api_merchant::v1::merchant_service_server::MerchantServiceServer;
-use sekat_mesh::{BoxError, Mesh, Server};
+use sekat_mesh::{BoxError, Mesh, Routes, Server};
 use sekat_store::{Migration, Store, StoreConfig};
-use tonic::service::Routes;
 
 pub use config::Config;
 

@@ -30,9 +30,8 @@ use std::sync::Arc;
 use sekat_api_order::v1::cart_service_server::CartServiceServer;
 use sekat_api_order::v1::order_service_server::OrderServiceServer;
 use sekat_identity::jws::VerifyingKeys;
-use sekat_mesh::{BoxError, Mesh, Server};
+use sekat_mesh::{BoxError, Mesh, Routes, Server};
 use sekat_store::{Migration, Store, StoreConfig};
-use tonic::service::Routes;
 
 pub use config::Config;
 

@@ -43,9 +43,8 @@ use sekat_api_payment::v1::ledger_service_server::LedgerServiceServer;
 use sekat_api_payment::v1::notification_service_server::NotificationServiceServer;
 use sekat_api_payment::v1::payment_event_service_server::PaymentEventServiceServer;
 use sekat_api_payment::v1::payment_intent_service_server::PaymentIntentServiceServer;
-use sekat_mesh::{BoxError, Mesh, Server};
+use sekat_mesh::{BoxError, Mesh, Routes, Server};
 use sekat_store::{Migration, Store, StoreConfig};
-use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::connector::Connector;

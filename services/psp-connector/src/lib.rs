@@ -23,8 +23,7 @@ mod verify_notification;
 use std::sync::Arc;
 
 use sekat_api_connector::v1::payment_connector_service_server::PaymentConnectorServiceServer;
-use sekat_mesh::{BoxError, Mesh, Server};
-use tonic::service::Routes;
+use sekat_mesh::{BoxError, Mesh, Routes, Server};
 
 pub use bank::BuildError;
 pub use config::Config;

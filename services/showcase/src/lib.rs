@@ -19,9 +19,8 @@ use sekat_api_feed::v1::product_feed_service_client::ProductFeedServiceClient;
 use sekat_api_showcase::v1::handoff_service_server::HandoffServiceServer;
 use sekat_api_showcase::v1::pin_service_server::PinServiceServer;
 use sekat_api_showcase::v1::showcase_service_server::ShowcaseServiceServer;
-use sekat_mesh::{BoxError, Mesh, Server};
+use sekat_mesh::{BoxError, Mesh, Routes, Server};
 use sekat_store::{Migration, Store, StoreConfig};
-use tonic::service::Routes;
 
 pub use config::Config;
 

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
 use prost::Message as _;
 use sekat_identity::SpiffeId;
 use sekat_identity::ca::{CertificateAuthority, write_identity};
-use sekat_mesh::{BoxError, Channel, Env, Mesh, Permit, Server, Settings};
+use sekat_mesh::{BoxError, Channel, Env, Mesh, Permit, Routes, Server, Settings};
 use sekat_policy::{
     Access, AccessLog, Api, ClassSet, DataClass, EndUserScope, Listener, MethodKind, MethodPolicy, Recording,
 };
@@ -24,7 +24,6 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::service::Routes;
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 

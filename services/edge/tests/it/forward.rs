@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -15,6 +14,7 @@ use sekat_mesh::{Env, refusal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::harness::{

@@ -16,10 +16,9 @@ use sekat_identity::ca::{CertificateAuthority, write_identity};
 use sekat_identity::end_user::{Audience, EndUserClaims, ISSUER, Scope};
 use sekat_identity::handoff::{Good, HandoffClaims};
 use sekat_identity::jws::SigningKey;
-use sekat_mesh::{Channel, Env, Mesh, Settings};
+use sekat_mesh::{Channel, Env, Mesh, Routes, Settings};
 use sekat_order::Config;
 use sekat_policy::Api;
-use tonic::service::Routes;
 use tonic::{Request, Status};
 use uuid::Uuid;
 

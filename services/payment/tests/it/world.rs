@@ -17,11 +17,10 @@ use sekat_identity::SpiffeId;
 use sekat_identity::ca::{CertificateAuthority, write_identity};
 use sekat_identity::end_user::{Audience, EndUserClaims, ISSUER, Scope};
 use sekat_identity::jws::SigningKey;
-use sekat_mesh::{Channel, Env, Mesh, Settings};
+use sekat_mesh::{Channel, Env, Mesh, Routes, Settings};
 use sekat_payment::config::Config;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tonic::service::Routes;
 use tonic::{Request, Status};
 
 use crate::connector::Connector;

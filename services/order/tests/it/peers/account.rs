@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use sekat_api_account::v1 as api;
 use sekat_api_account::v1::account_service_server::{AccountService, AccountServiceServer};
 use sekat_api_account::v1::address_service_server::{AddressService, AddressServiceServer};
+use sekat_mesh::Routes;
 use sekat_mesh::refusal::refuse;
-use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
 use super::{Script, lock};

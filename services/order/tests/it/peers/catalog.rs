@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use sekat_api_catalog::v1 as api;
 use sekat_api_catalog::v1::inventory_service_server::{InventoryService, InventoryServiceServer};
 use sekat_api_catalog::v1::pricing_service_server::{PricingService, PricingServiceServer};
+use sekat_mesh::Routes;
 use sekat_mesh::refusal::refuse;
 use sekat_money::{Currency, Money};
-use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
 use super::{Script, lock};

@@ -9,9 +9,9 @@ use sekat_api_payment::v1 as api;
 use sekat_api_payment::v1::payment_event_service_server::{PaymentEventService, PaymentEventServiceServer};
 use sekat_api_payment::v1::payment_intent_service_server::{PaymentIntentService, PaymentIntentServiceServer};
 use sekat_api_payment::v1::{CancelReason, PaymentEventType, PaymentIntentState};
+use sekat_mesh::Routes;
 use sekat_mesh::refusal::refuse;
 use tokio::sync::watch;
-use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
 use super::{Script, lock};
