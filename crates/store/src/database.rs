@@ -75,16 +75,19 @@ impl Database {
         let database = Self { connection, texts: HashMap::new(), path: path.to_owned(), may_write };
         database.connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| database.error(error, OPEN))?;
         database.batch(SETTINGS)?;
+        // Without it, a statement whose LIMIT is a parameter is compiled anew each time it runs.
+        database.configure(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, "SQLITE_DBCONFIG_ENABLE_QPSG")?;
         Ok(database)
     }
 
     /// Leaves the log as it is when the connection closes. After a failed write nothing may be copied from it into
     /// the database file: the next start reads the log afresh and takes from it what its checksums vouch for.
     pub(crate) fn keep_log_on_close(&self) -> Result<(), StoreError> {
-        self.connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-            .map(|_| ())
-            .map_err(|error| self.error(error, "SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE"))
+        self.configure(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, "SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE")
+    }
+
+    fn configure(&self, option: DbConfig, name: &'static str) -> Result<(), StoreError> {
+        self.connection.set_db_config(option, true).map(|_| ()).map_err(|error| self.error(error, name))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -236,5 +239,31 @@ impl Tx for DatabaseTx<'_> {
 
     fn wake_workers(&mut self) {
         self.wakes = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_compiled_once_whatever_its_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        Connection::open(&path).unwrap();
+        let mut database = Database::open_writer(&path).unwrap();
+        let mut compiled_anew = |sql| {
+            for limit in 1..=3 {
+                database.rows(sql, &[Value::Int(limit)]).unwrap();
+            }
+            let statement = database.connection.prepare_cached(&to_sqlite(sql)).unwrap();
+            let times = statement.get_status(StatementStatus::RePrepare);
+            database.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, false).unwrap();
+            times
+        };
+        assert_eq!(compiled_anew("SELECT 1 LIMIT $1"), 0);
+        assert_ne!(compiled_anew("SELECT 2 LIMIT $1"), 0, "without the setting");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use prost::Message;
 use sekat_policy::Access;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::database::Database;
@@ -55,6 +56,7 @@ struct Parts {
 fn write_until_closed(
     config: &StoreConfig,
     queue: &Receiver<Queued>,
+    committed: UnboundedSender<Vec<Queued>>,
     opened: oneshot::Sender<Result<Parts, StoreError>>,
 ) {
     let Opened { writer: database, readers, chain, pages, lock } = match open(config) {
@@ -67,21 +69,29 @@ fn write_until_closed(
     let shared = Arc::new(Shared::new(chain.head().clone()));
     // Without a receiver the sender of `queue` is gone as well, and the loop ends at once.
     let _ = opened.send(Ok(Parts { readers, pages, shared: Arc::clone(&shared) }));
-    Writer { database, chain, shared, retention: config.request_id_retention, next_purge: Instant::now() }.run(queue);
+    let (retention, next_purge) = (config.request_id_retention, Instant::now());
+    Writer { database, chain, shared, committed, retention, next_purge }.run(queue);
     drop(lock);
 }
 
 impl Store {
-    /// Opens or creates the store, brings its schema up to date and starts its writer.
+    /// Opens or creates the store, brings its schema up to date and starts its writer. Writes are answered by a task of
+    /// the runtime in which this is called.
     ///
     /// # Errors
     /// One for each thing that can be wrong with the directory, the file, its owner or its schema, saying what to do.
     pub async fn open(config: StoreConfig) -> Result<Self, StoreError> {
         let (sender, queue) = sync_channel(QUEUE_CAPACITY);
         let (opened, parts) = oneshot::channel();
+        let (committed, mut groups) = unbounded_channel::<Vec<Queued>>();
+        tokio::spawn(async move {
+            while let Some(group) = groups.recv().await {
+                group.into_iter().for_each(Queued::reply);
+            }
+        });
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_until_closed(&config, &queue, opened))
+            .spawn(move || write_until_closed(&config, &queue, committed, opened))
             .map_err(|error| StoreError::NoThread { source: Arc::new(error) })?;
         let Parts { readers, pages, shared } = parts.await.map_err(|_| StoreError::Stopped { source: None })??;
         let readers = readers.into_iter().map(Mutex::new).collect();

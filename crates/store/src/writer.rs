@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sekat_policy::{Access, ClassSet};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{oneshot, watch};
 
 use crate::access::Chain;
@@ -19,9 +21,9 @@ use crate::{ChainHead, StoreError, Tx, now_ms};
 
 /// Jobs that share a COMMIT at most: enough to make its cost small against theirs, few enough that the last of them
 /// does not wait long. A group never waits to fill up.
-const MAX_GROUP: usize = 64;
+const MAX_GROUP: usize = 256;
 
-/// Writes that may wait: 16 groups, some 60 ms of work. A longer queue would only hold what its callers give up on.
+/// Writes that may wait: four groups, some 60 ms of work. A longer queue would only hold what its callers give up on.
 pub const QUEUE_CAPACITY: usize = 1_024;
 
 /// How often old request ids are looked for.
@@ -88,7 +90,8 @@ impl Queued {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    fn reply(self) {
+    /// Hands its result over.
+    pub(crate) fn reply(self) {
         match self.work {
             Work::Job(job) => job.reply(),
             // Whoever waited may be gone.
@@ -112,6 +115,9 @@ pub(crate) struct Writer {
     pub(crate) database: Database,
     pub(crate) chain: Chain,
     pub(crate) shared: Arc<Shared>,
+    /// Takes committed groups, whose jobs are then answered within the runtime. From this thread, each answer would
+    /// wake its task by a way of its own, and the first would go out while the others are still being handed over.
+    pub(crate) committed: UnboundedSender<Vec<Queued>>,
     pub(crate) retention: Duration,
     pub(crate) next_purge: Instant,
 }
@@ -173,7 +179,10 @@ impl Writer {
                 if committed.wakes {
                     self.shared.work.send_modify(|commits| *commits = commits.wrapping_add(1));
                 }
-                jobs.into_iter().for_each(Queued::reply);
+                if let Err(SendError(jobs)) = self.committed.send(jobs) {
+                    // The runtime in which the store was opened is gone.
+                    jobs.into_iter().for_each(Queued::reply);
+                }
             }
             Err(Failure::NotBegun(error)) => jobs.into_iter().for_each(|job| job.refuse(error.clone())),
             Err(Failure::Fatal(error)) => {

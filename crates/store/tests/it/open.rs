@@ -199,6 +199,15 @@ fn a_closed_store_is_free_at_once_also_while_children_are_started() {
     });
 }
 
+#[test]
+fn a_store_answers_after_the_runtime_in_which_it_was_opened_is_gone() {
+    let place = Place::new();
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let store = runtime().block_on(Store::open(place.config())).unwrap();
+    let answer: Result<i64, StoreError> = runtime().block_on(store.write(None, |tx| tx.one("SELECT 7", &[])?.int(0)));
+    assert_eq!(answer.unwrap(), 7);
+}
+
 #[tokio::test]
 async fn page_tokens_survive_a_restart_and_no_other_store_takes_them() {
     let filter = FilterDigest::new("/sekat.shop.v1.Shop/List", &[b"accounts/1"]);
