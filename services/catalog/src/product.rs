@@ -51,14 +51,18 @@ pub(crate) struct StoredSku {
 }
 
 impl StoredSku {
-    /// What sets the variant apart, for instance `Merah, M`.
     pub(crate) fn label(&self) -> String {
-        self.options.values().cloned().collect::<Vec<_>>().join(", ")
+        label(&self.options)
     }
 
     pub(crate) const fn available(&self) -> i64 {
         self.on_hand.saturating_sub(self.reserved)
     }
+}
+
+/// What sets a variant with these options apart, for instance `Merah, M`.
+pub(crate) fn label(options: &BTreeMap<String, String>) -> String {
+    options.values().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// The bucket of so many pieces.
@@ -192,11 +196,11 @@ fn sku(row: &Row) -> Result<StoredSku, Error> {
     })
 }
 
-fn rupiah(minor: i64) -> Result<Money, Error> {
+pub(crate) fn rupiah(minor: i64) -> Result<Money, Error> {
     Money::from_minor(Currency::Idr, minor).map_err(|_| Error::Damaged("an amount"))
 }
 
-fn map_of(json: &str) -> Result<BTreeMap<String, String>, Error> {
+pub(crate) fn map_of(json: &str) -> Result<BTreeMap<String, String>, Error> {
     serde_json::from_str(json).map_err(|_| Error::Damaged("attributes"))
 }
 

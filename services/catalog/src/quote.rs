@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sekat_api_catalog::v1::{QuoteLine, QuotePricesRequest, QuotePricesResponse, QuotedLine};
 use sekat_money::{Currency, Money};
 use sekat_service::{Invalid, Violations};
-use sekat_store::Tx;
+use sekat_store::{Tx, Value};
 
 use crate::error::Error;
 use crate::names::SkuName;
@@ -54,18 +54,24 @@ pub(crate) async fn quote(state: &State, request: QuotePricesRequest) -> Result<
 fn price(tx: &mut dyn Tx, operator: &str, line: &QuoteLine, wanted: i64) -> Result<QuotedLine, Error> {
     let mut quoted = QuotedLine { sku: line.sku.clone(), quantity: line.quantity, ..QuotedLine::default() };
     let name = SkuName::parse(&line.sku)?;
-    let Some(product) = product::load_offered(tx, &name.product)? else { return Ok(quoted) };
-    let Some(sku) = product.skus.iter().find(|sku| sku.code == name.code) else { return Ok(quoted) };
-    let label = sku.label();
-    quoted.title = if label.is_empty() { product.title.clone() } else { format!("{} ({label})", product.title) };
-    quoted.merchant = format!("merchants/{}", product.merchant);
-    quoted.seller_display_name.clone_from(&product.seller_display_name);
+    let offered = tx.optional(
+        "SELECT p.title, s.options, p.merchant, m.display_name, s.price, s.on_hand - s.reserved
+         FROM skus s JOIN products p ON p.id = s.product JOIN merchants m ON m.id = p.merchant
+         WHERE s.product = $1 AND s.code = $2 AND s.deleted = 0 AND p.deleted = 0 AND m.admitted = 1",
+        &[Value::from(&name.product), Value::from(&name.code)],
+    )?;
+    let Some(offered) = offered else { return Ok(quoted) };
+    let (title, label) = (offered.text(0)?, product::label(&product::map_of(offered.text(1)?)?));
+    quoted.title = if label.is_empty() { title.to_owned() } else { format!("{title} ({label})") };
+    quoted.merchant = format!("merchants/{}", offered.text(2)?);
+    offered.text(3)?.clone_into(&mut quoted.seller_display_name);
     operator.clone_into(&mut quoted.operator_display_name);
-    quoted.available = sku.available() >= wanted;
+    quoted.available = offered.int(5)? >= wanted;
     if quoted.available {
+        let price = product::rupiah(offered.int(4)?)?;
         let quantity = u32::try_from(line.quantity).map_err(|_| too_much())?;
-        let line_total = sku.price.checked_mul(quantity).map_err(|_| too_much())?;
-        quoted.unit_price = Some(sku.price.into());
+        let line_total = price.checked_mul(quantity).map_err(|_| too_much())?;
+        quoted.unit_price = Some(price.into());
         quoted.line_total = Some(line_total.into());
     }
     Ok(quoted)

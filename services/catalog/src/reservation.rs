@@ -95,18 +95,24 @@ fn hold(tx: &mut dyn Tx, id: &str, lines: &[(SkuName, i64)], ttl_ms: i64) -> Res
         let left = held.ok_or(Error::OutOfStock)?.int(0)?;
         feed::stock_changed(tx, &sku.product, left.saturating_add(quantity), left)?;
     }
-    let held = i64::from(i32::from(ReservationState::Held));
-    tx.exec(
-        "INSERT INTO reservations (id, state, expire_ms) VALUES ($1, $2, $3)",
-        &[Value::from(id), held.into(), now_ms().saturating_add(ttl_ms).into()],
-    )?;
+    let expire_ms = now_ms().saturating_add(ttl_ms);
+    insert(tx, id, ReservationState::Held, expire_ms)?;
     for (index, (sku, quantity)) in (0_i64..).zip(lines) {
         tx.exec(
             "INSERT INTO reservation_lines (reservation, line, product, code, quantity) VALUES ($1, $2, $3, $4, $5)",
             &[Value::from(id), index.into(), Value::from(&sku.product), Value::from(&sku.code), (*quantity).into()],
         )?;
     }
-    load(tx, id)?.ok_or(Error::NotFound("reservation"))
+    let lines = lines.iter().map(|(sku, quantity)| line(sku, *quantity)).collect::<Result<_, _>>()?;
+    Ok(reservation(id, ReservationState::Held, lines, expire_ms))
+}
+
+fn insert(tx: &mut dyn Tx, id: &str, state: ReservationState, expire_ms: i64) -> Result<(), Error> {
+    tx.exec(
+        "INSERT INTO reservations (id, state, expire_ms) VALUES ($1, $2, $3)",
+        &[Value::from(id), i64::from(i32::from(state)).into(), expire_ms.into()],
+    )?;
+    Ok(())
 }
 
 fn same_lines(existing: &Reservation, lines: &[(SkuName, i64)]) -> bool {
@@ -125,21 +131,15 @@ pub(crate) async fn commit(
     request: CommitReservationRequest,
 ) -> Result<Reservation, Error> {
     let body = request.encode_to_vec();
-    let id = names::id(&request.name, "reservations", "reservation")?.to_owned();
-    let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
-    let reservation = state
-        .store
-        .write_once(key, move |tx| {
-            let existing = load(tx, &id)?.ok_or(Error::NotFound("reservation"))?;
-            match existing.state() {
-                ReservationState::Held => finish(tx, &id, &existing, ReservationState::Committed),
-                ReservationState::Committed => Ok(existing),
-                _ => Err(Error::ReservationGone),
-            }
-        })
-        .await?;
-    state.feed.announce();
-    Ok(reservation)
+    end(state, permit, &request.name, &request.request_id, &body, |tx, id| {
+        let existing = load(tx, id)?.ok_or(Error::NotFound("reservation"))?;
+        match existing.state() {
+            ReservationState::Held => finish(tx, id, existing, ReservationState::Committed),
+            ReservationState::Committed => Ok(existing),
+            _ => Err(Error::ReservationGone),
+        }
+    })
+    .await
 }
 
 /// Gives a hold back. An unknown name gets a tombstone, so that a hold that was asked for earlier and arrives later
@@ -150,31 +150,38 @@ pub(crate) async fn release(
     request: ReleaseReservationRequest,
 ) -> Result<Reservation, Error> {
     let body = request.encode_to_vec();
-    let id = names::id(&request.name, "reservations", "reservation")?.to_owned();
-    let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
-    let reservation = state
-        .store
-        .write_once(key, move |tx| {
-            let Some(existing) = load(tx, &id)? else {
-                let released = i64::from(i32::from(ReservationState::Released));
-                tx.exec(
-                    "INSERT INTO reservations (id, state, expire_ms) VALUES ($1, $2, $3)",
-                    &[Value::from(&id), released.into(), now_ms().into()],
-                )?;
-                return load(tx, &id)?.ok_or(Error::NotFound("reservation"));
-            };
-            match existing.state() {
-                ReservationState::Held => finish(tx, &id, &existing, ReservationState::Released),
-                ReservationState::Committed => Err(Error::ReservationCommitted),
-                _ => Ok(existing),
-            }
-        })
-        .await?;
+    end(state, permit, &request.name, &request.request_id, &body, |tx, id| {
+        let Some(existing) = load(tx, id)? else {
+            let now = now_ms();
+            insert(tx, id, ReservationState::Released, now)?;
+            return Ok(reservation(id, ReservationState::Released, Vec::new(), now));
+        };
+        match existing.state() {
+            ReservationState::Held => finish(tx, id, existing, ReservationState::Released),
+            ReservationState::Committed => Err(Error::ReservationCommitted),
+            _ => Ok(existing),
+        }
+    })
+    .await
+}
+
+/// Carries one of the two ends of a reservation out once.
+async fn end(
+    state: &State,
+    permit: &Permit,
+    name: &str,
+    request_id: &str,
+    body: &[u8],
+    end: fn(&mut dyn Tx, &str) -> Result<Reservation, Error>,
+) -> Result<Reservation, Error> {
+    let id = names::id(name, "reservations", "reservation")?.to_owned();
+    let key = RequestKey { access: permit.access(), request_id, body };
+    let reservation = state.store.write_once(key, move |tx| end(tx, &id)).await?;
     state.feed.announce();
     Ok(reservation)
 }
 
-fn finish(tx: &mut dyn Tx, id: &str, held: &Reservation, to: ReservationState) -> Result<Reservation, Error> {
+fn finish(tx: &mut dyn Tx, id: &str, held: Reservation, to: ReservationState) -> Result<Reservation, Error> {
     for line in &held.lines {
         let sku = SkuName::parse(&line.sku)?;
         let quantity = i64::from(line.quantity);
@@ -192,7 +199,7 @@ fn finish(tx: &mut dyn Tx, id: &str, held: &Reservation, to: ReservationState) -
         }
     }
     tx.exec("UPDATE reservations SET state = $2 WHERE id = $1", &[Value::from(id), i64::from(i32::from(to)).into()])?;
-    load(tx, id)?.ok_or(Error::NotFound("reservation"))
+    Ok(Reservation { state: to.into(), ..held })
 }
 
 fn load(tx: &mut dyn Tx, id: &str) -> Result<Option<Reservation>, Error> {
@@ -203,17 +210,27 @@ fn load(tx: &mut dyn Tx, id: &str) -> Result<Option<Reservation>, Error> {
         "SELECT product, code, quantity FROM reservation_lines WHERE reservation = $1 ORDER BY line LIMIT 50",
         &[Value::from(id)],
     )?;
-    let lines = lines.iter().map(|line| {
-        let sku = SkuName { product: line.text(0)?.to_owned(), code: line.text(1)?.to_owned() };
-        let quantity = i32::try_from(line.int(2)?).map_err(|_| Error::Damaged("a quantity"))?;
-        Ok(ReservationLine { sku: sku.to_string(), quantity })
+    let lines = lines.iter().map(|row| {
+        let sku = SkuName { product: row.text(0)?.to_owned(), code: row.text(1)?.to_owned() };
+        line(&sku, row.int(2)?)
     });
-    Ok(Some(Reservation {
+    let state = i32::try_from(row.int(0)?).ok().and_then(|state| ReservationState::try_from(state).ok());
+    let state = state.ok_or(Error::Damaged("a state"))?;
+    Ok(Some(reservation(id, state, lines.collect::<Result<_, _>>()?, row.int(1)?)))
+}
+
+fn reservation(id: &str, state: ReservationState, lines: Vec<ReservationLine>, expire_ms: i64) -> Reservation {
+    Reservation {
         name: format!("reservations/{id}"),
-        state: i32::try_from(row.int(0)?).map_err(|_| Error::Damaged("a state"))?,
-        lines: lines.collect::<Result<_, Error>>()?,
-        expire_time: Some(timestamp(row.int(1)?)),
-    }))
+        state: state.into(),
+        lines,
+        expire_time: Some(timestamp(expire_ms)),
+    }
+}
+
+fn line(sku: &SkuName, quantity: i64) -> Result<ReservationLine, Error> {
+    let quantity = i32::try_from(quantity).map_err(|_| Error::Damaged("a quantity"))?;
+    Ok(ReservationLine { sku: sku.to_string(), quantity })
 }
 
 /// Gives back what nobody committed in time. Never returns.
@@ -247,7 +264,7 @@ async fn lapse_batch(state: &State) -> Result<bool, Error> {
         .write(None, |tx| {
             for id in due_ids(tx)? {
                 let held = load(tx, &id)?.ok_or(Error::NotFound("reservation"))?;
-                finish(tx, &id, &held, ReservationState::Lapsed)?;
+                finish(tx, &id, held, ReservationState::Lapsed)?;
             }
             Ok(true)
         })
