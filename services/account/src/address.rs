@@ -44,26 +44,23 @@ fn insert(tx: &mut dyn Tx, id: &str, account: &str, address: &Address) -> Result
     Ok(Address { name: format!("accounts/{account}/addresses/{id}"), ..address.clone() })
 }
 
-/// Returns an address: a buyer's own, or the one that order names for the buyer whose checkout it runs. While that
-/// buyer waits, order brings their token along, and then it must be theirs.
+/// Returns one's own address.
 pub(crate) async fn get(state: &State, permit: &Permit, request: GetAddressRequest) -> Result<Address, Error> {
-    let (account, id) = parts(&request.name).ok_or(Error::NotFound("address"))?;
-    if permit.caller().path() != "/order" || permit.end_user().is_some() {
-        own_account(permit, &format!("accounts/{account}"))?;
-    }
-    let (account, id) = (account.to_owned(), id.to_owned());
-    let found = state
-        .store
-        .read::<_, Error>(move |tx| {
-            let row = tx.optional(
-                "SELECT id, account, receiver_name, phone, street, district, city, province, postal_code
-                 FROM addresses WHERE id = $1 AND account = $2",
-                &[Value::from(&id), Value::from(&account)],
-            )?;
-            row.map(|row| Ok(read(&row)?.1)).transpose()
-        })
-        .await?;
+    let (account, _) = parts(&request.name).ok_or(Error::NotFound("address"))?;
+    let account = own_account(permit, &format!("accounts/{account}"))?;
+    let found = state.store.read(move |tx| of_account(tx, &account, &request.name)).await?;
     found.ok_or(Error::NotFound("address"))
+}
+
+/// The address of this name, if it is the account's.
+pub(crate) fn of_account(tx: &mut dyn Tx, account: &str, name: &str) -> Result<Option<Address>, Error> {
+    let Some((_, id)) = parts(name).filter(|(owner, _)| *owner == account) else { return Ok(None) };
+    let row = tx.optional(
+        "SELECT id, account, receiver_name, phone, street, district, city, province, postal_code
+         FROM addresses WHERE id = $1 AND account = $2",
+        &[Value::from(id), Value::from(account)],
+    )?;
+    row.map(|row| Ok(read(&row)?.1)).transpose()
 }
 
 /// Lists one's own addresses.

@@ -63,8 +63,8 @@ impl AccountService for Account {
         &self,
         request: Request<api::GetAccountStandingRequest>,
     ) -> Result<Response<api::AccountStanding>, Status> {
-        Permit::of(&request)?;
-        Ok(Response::new(read_account::standing(&self.0, request.into_inner()).await?))
+        let permit = Permit::of(&request)?;
+        Ok(Response::new(read_account::standing(&self.0, &permit, request.into_inner()).await?))
     }
 }
 

@@ -1,7 +1,6 @@
 //! What all verbs work with: the store, the peers, and who waits for changes.
 
 use sekat_api_account::v1::account_service_client::AccountServiceClient;
-use sekat_api_account::v1::address_service_client::AddressServiceClient;
 use sekat_api_catalog::v1::inventory_service_client::InventoryServiceClient;
 use sekat_api_catalog::v1::pricing_service_client::PricingServiceClient;
 use sekat_api_payment::v1::payment_event_service_client::PaymentEventServiceClient;
@@ -26,7 +25,6 @@ pub(crate) struct Shop {
 /// Clients of the peers; a clone of each costs a reference count.
 pub(crate) struct Peers {
     pub(crate) accounts: AccountServiceClient<Channel>,
-    pub(crate) addresses: AddressServiceClient<Channel>,
     pub(crate) pricing: PricingServiceClient<Channel>,
     pub(crate) inventory: InventoryServiceClient<Channel>,
     pub(crate) payments: PaymentIntentServiceClient<Channel>,
@@ -35,12 +33,10 @@ pub(crate) struct Peers {
 
 impl Peers {
     pub(crate) fn new(mesh: &Mesh) -> Result<Self, ConfigError> {
-        let account = mesh.client(&sekat_api_account::API)?;
         let catalog = mesh.client(&sekat_api_catalog::API)?;
         let payment = mesh.client(&sekat_api_payment::API)?;
         Ok(Self {
-            accounts: AccountServiceClient::new(account.clone()),
-            addresses: AddressServiceClient::new(account),
+            accounts: AccountServiceClient::new(mesh.client(&sekat_api_account::API)?),
             pricing: PricingServiceClient::new(catalog.clone()),
             inventory: InventoryServiceClient::new(catalog),
             payments: PaymentIntentServiceClient::new(payment.clone()),

@@ -149,18 +149,38 @@ async fn a_handle_is_one_persons_for_ever() {
 }
 
 #[tokio::test]
-async fn order_learns_the_standing_and_nobody_else_does() {
+async fn order_learns_who_may_order_and_where_to_and_nobody_else_does() {
     let shop = Shop::open().await;
-    let sari = shop.buyer("sari").await;
-    let request = GetAccountStandingRequest { name: sari.account.clone() };
+    let (sari, budi) = (shop.buyer("sari").await, shop.buyer("budi").await);
+    let address = shop.add_address(&sari, &sari.account, 1).await.unwrap();
     let order = shop.world.caller("order").await;
     let mut order = AccountServiceClient::new(order.channel(&API));
+    let asked = |account: &str, address: &str| GetAccountStandingRequest {
+        name: account.to_owned(),
+        address: address.to_owned(),
+    };
+
+    let request = asked(&sari.account, &address.name);
     let standing = order.get_account_standing(request.clone()).await.unwrap().into_inner();
-    assert_eq!(standing.standing(), Standing::Good);
-    let nobody = GetAccountStandingRequest { name: "accounts/nobody".to_owned() };
+    assert_eq!((standing.standing(), standing.address), (Standing::Good, Some(address.clone())));
+    let under_own_name = address.name.replace(&sari.account, &budi.account);
+    for (account, address) in [(&budi.account, &address.name), (&budi.account, &under_own_name)] {
+        let standing = order.get_account_standing(asked(account, address)).await.unwrap().into_inner();
+        assert_eq!((standing.standing(), standing.address), (Standing::Good, None), "it is another's address");
+    }
+    let nobody = asked("accounts/nobody", &address.name);
     refused(order.get_account_standing(nobody).await, Code::NotFound, "NOT_FOUND");
-    let from_edge = shop.accounts().get_account_standing(signed_in(&sari.access_token, request)).await;
+    order.get_account_standing(signed_in(&sari.access_token, request.clone())).await.unwrap();
+    let for_another = order.get_account_standing(signed_in(&budi.access_token, request.clone())).await;
+    refused(for_another, Code::NotFound, "NOT_FOUND");
+    let from_edge = shop.accounts().get_account_standing(signed_in(&sari.access_token, request.clone())).await;
     refused(from_edge, Code::PermissionDenied, "POLICY_DENIED");
+
+    // No method blocks an account yet: an operator does, in the store.
+    let store = rusqlite::Connection::open(shop.world.path("data/account/account.db")).unwrap();
+    store.execute("UPDATE accounts SET blocked = 1 WHERE email = 'sari@contoh.id'", []).unwrap();
+    let standing = order.get_account_standing(request).await.unwrap().into_inner();
+    assert_eq!((standing.standing(), standing.address), (Standing::Blocked, None));
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ pub(crate) enum Event {
 /// What a state does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
-    /// GetAccountStanding and GetAddress.
+    /// GetAccountStanding.
     CheckBuyer,
     /// CreateReservation.
     Hold,

@@ -2,7 +2,7 @@
 //! repetition is the same call with the same request id, and the peer answers it as it did the first.
 
 use prost_types::Duration;
-use sekat_api_account::v1::{Address, GetAccountStandingRequest, GetAddressRequest, Standing};
+use sekat_api_account::v1::{Address, GetAccountStandingRequest, Standing};
 use sekat_api_catalog::v1::{
     CommitReservationRequest, CreateReservationRequest, ReleaseReservationRequest, ReservationLine,
 };
@@ -64,23 +64,14 @@ pub(crate) async fn take(peers: &Peers, order: &Order, step: Step) -> Outcome {
     }
 }
 
-/// Both questions at once: neither changes anything.
 async fn check_buyer(peers: &Peers, order: &Order) -> Outcome {
-    let mut accounts = peers.accounts.clone();
-    let mut addresses = peers.addresses.clone();
-    let (standing, address) = tokio::join!(
-        accounts.get_account_standing(GetAccountStandingRequest { name: order.buyer.clone() }),
-        addresses.get_address(GetAddressRequest { name: order.address.clone() }),
-    );
-    match standing.map(Response::into_inner) {
-        Ok(standing) if standing.standing() == Standing::Good => {}
-        Ok(_) => return Outcome::Known(Event::Refused(Reason::AccountBlocked)),
-        Err(status) if is_refusal(&status) => return Outcome::Known(Event::Refused(Reason::AccountBlocked)),
-        Err(status) => return unknown(&status),
-    }
-    match address.map(Response::into_inner) {
-        Ok(address) => Outcome::Copied(ship_to(address)),
-        Err(status) if is_refusal(&status) => Outcome::Known(Event::Refused(Reason::AddressNotFound)),
+    let request = GetAccountStandingRequest { name: order.buyer.clone(), address: order.address.clone() };
+    match peers.accounts.clone().get_account_standing(request).await.map(Response::into_inner) {
+        Ok(standing) if standing.standing() == Standing::Good => standing
+            .address
+            .map_or(Outcome::Known(Event::Refused(Reason::AddressNotFound)), |to| Outcome::Copied(ship_to(to))),
+        Ok(_) => Outcome::Known(Event::Refused(Reason::AccountBlocked)),
+        Err(status) if is_refusal(&status) => Outcome::Known(Event::Refused(Reason::AccountBlocked)),
         Err(status) => unknown(&status),
     }
 }

@@ -63,7 +63,6 @@ async fn the_whole_checkout_is_one_trace_to_which_the_notification_is_linked() {
     for (step, links) in [
         ("/QuotePrices", 0),
         ("/GetAccountStanding", 0),
-        ("/GetAddress", 0),
         ("/CreateReservation", 0),
         ("/CreatePaymentIntent", 0),
         ("/CommitReservation", 1),
@@ -76,7 +75,7 @@ async fn the_whole_checkout_is_one_trace_to_which_the_notification_is_linked() {
             assert_eq!(link.trace_id, NOTIFICATION_TRACE_ID);
         }
     }
-    assert_eq!(spans.len(), 7, "a step is one span and no more");
+    assert_eq!(spans.len(), 6, "a step is one span and no more");
     let text = format!("{:?}", world.spans());
     for classified in [&buyer.name, &order.name, &order.payment_intent, "Sari", "62000"] {
         assert!(!text.contains(classified), "{classified} is in a span");

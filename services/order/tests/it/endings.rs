@@ -102,7 +102,7 @@ async fn a_checkout_is_cancelled_while_it_hangs() {
     let world = World::start().await;
     let buyer = world.buyer();
     for (step, fault) in [
-        ("GetAddress", Fault::HangBefore),
+        ("GetAccountStanding", Fault::HangBefore),
         ("CreateReservation", Fault::HangAfter),
         ("CreatePaymentIntent", Fault::HangBefore),
         ("CreatePaymentIntent", Fault::HangAfter),

@@ -11,7 +11,7 @@ use crate::peers::Fault;
 use crate::world::{Buyer, World, reason};
 
 /// The calls that place an order, and those that confirm it once the money is there.
-const PLACING: [&str; 4] = ["GetAccountStanding", "GetAddress", "CreateReservation", "CreatePaymentIntent"];
+const PLACING: [&str; 3] = ["GetAccountStanding", "CreateReservation", "CreatePaymentIntent"];
 const CONFIRMING: [&str; 2] = ["CommitReservation", "CapturePaymentIntent"];
 /// The calls that let go of an order.
 const RELEASING: [&str; 2] = ["CancelPaymentIntent", "ReleaseReservation"];
@@ -51,7 +51,6 @@ async fn a_refusal_ends_in_everything_released() {
     let buyer = world.buyer();
     for (step, reason) in [
         ("GetAccountStanding", "ACCOUNT_BLOCKED"),
-        ("GetAddress", "ADDRESS_NOT_FOUND"),
         ("CreateReservation", "OUT_OF_STOCK"),
         ("CreatePaymentIntent", "PAYMENT_REFUSED"),
     ] {
@@ -190,7 +189,7 @@ async fn a_call_whose_time_ends_first_learns_that_its_order_is_under_way() {
 async fn a_checkout_that_never_gets_through_ends_with_its_time() {
     let world = World::with_order_ttl(Duration::from_secs(2)).await;
     let buyer = world.buyer();
-    for step in ["GetAddress", "CreateReservation", "CreatePaymentIntent"] {
+    for step in PLACING {
         world.script.fail(step, Fault::LoseReply, usize::from(u16::MAX));
         let order = patient(&buyer).await;
         assert_eq!(
