@@ -8,7 +8,7 @@ use sekat_store::{RequestKey, Tx};
 
 use crate::error::Error;
 use crate::name;
-use crate::order::{Change, Order};
+use crate::order::{self, Change, Order};
 use crate::saga::Event;
 use crate::shop::{self, Shop};
 
@@ -24,7 +24,7 @@ pub(crate) async fn cancel_order(
     let key = RequestKey { access: permit.access(), request_id: &request.request_id, body: &body };
     let watched = id.clone();
     let reply = shop.store.by(permit.deadline()).write_once(key, move |tx| cancel(tx, &id, &buyer)).await?;
-    shop.changes.announce(&watched);
+    shop.changes.announce(&order::load(&shop.store, &watched).await?.into());
     Ok(reply)
 }
 

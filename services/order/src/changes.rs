@@ -1,58 +1,61 @@
-//! Who waits for an order to change is told after the commit. Only watched orders cost anything.
+//! Who waits for an order to change is handed it after the commit. Only watched orders cost anything.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::order::Order;
+
+/// The newest that was announced of an order, if anything was.
+type Newest = Option<Arc<Order>>;
+
 /// The watched orders, by id. INVARIANT: an entry lives exactly as long as its last [`Watch`].
 #[derive(Clone, Default)]
-pub(crate) struct Changes(Arc<Mutex<HashMap<String, watch::Sender<()>>>>);
+pub(crate) struct Changes(Arc<Mutex<HashMap<String, watch::Sender<Newest>>>>);
 
 /// One who waits for changes of an order.
 pub(crate) struct Watch {
     changes: Changes,
     order_id: String,
-    receiver: watch::Receiver<()>,
+    receiver: watch::Receiver<Newest>,
 }
 
 impl Changes {
     /// Begins to watch. What is announced from now on is not missed, even before [`Watch::changed`] is called.
     pub(crate) fn watch(&self, order_id: &str) -> Watch {
-        let mut watched = self.lock();
-        let receiver = match watched.get(order_id) {
-            Some(sender) => sender.subscribe(),
-            None => {
-                let (sender, receiver) = watch::channel(());
-                watched.insert(order_id.to_owned(), sender);
-                receiver
-            }
-        };
+        let receiver = self.lock().entry(order_id.to_owned()).or_default().subscribe();
         Watch { changes: self.clone(), order_id: order_id.to_owned(), receiver }
     }
 
-    /// Says that a change of the order is durable.
-    pub(crate) fn announce(&self, order_id: &str) {
-        if let Some(sender) = self.lock().get(order_id) {
-            sender.send_replace(());
+    /// Says that this change of the order is durable. Tasks announce in any order; the newest version stands.
+    pub(crate) fn announce(&self, order: &Arc<Order>) {
+        if let Some(sender) = self.lock().get(&order.id) {
+            sender.send_if_modified(|newest| {
+                let is_newer = newest.as_ref().is_none_or(|known| known.version < order.version);
+                if is_newer {
+                    *newest = Some(Arc::clone(order));
+                }
+                is_newer
+            });
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Newest>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Watch {
-    /// The order that is watched.
-    pub(crate) fn order_id(&self) -> &str {
-        &self.order_id
-    }
-
-    /// Ready when something was announced since the last time, or since the watch began.
-    pub(crate) async fn changed(&mut self) {
-        // It cannot fail: this watch keeps its sender alive.
-        let _ = self.receiver.changed().await;
+    /// The order, as soon as something was announced since the last time, or since the watch began.
+    pub(crate) async fn changed(&mut self) -> Arc<Order> {
+        while self.receiver.changed().await.is_ok() {
+            if let Some(order) = self.receiver.borrow_and_update().clone() {
+                return order;
+            }
+        }
+        // Never reached: this watch keeps its sender alive, and what is sent is an order.
+        std::future::pending().await
     }
 }
 
@@ -69,20 +72,52 @@ impl Drop for Watch {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use sekat_mesh::context::TraceContext;
+    use sekat_money::{Currency, Money};
 
     use super::*;
+    use crate::saga::State;
+
+    fn order(id: &str, version: i64) -> Arc<Order> {
+        let free = Money::zero(Currency::Idr);
+        Arc::new(Order {
+            id: id.to_owned(),
+            buyer: String::new(),
+            cart: String::new(),
+            showcase: String::new(),
+            campaign: String::new(),
+            operator: String::new(),
+            state: State::AwaitPayment,
+            reason: None,
+            version,
+            subtotal: free,
+            shipping_fee: free,
+            total: free,
+            address: String::new(),
+            ship_to: None,
+            hold: 0,
+            hold_ms: 0,
+            payment_open: true,
+            create_ms: 0,
+            expire_ms: 0,
+            paid_ms: None,
+            trace: [0; TraceContext::BYTES],
+            lines: Vec::new(),
+        })
+    }
 
     #[test]
     fn what_is_announced_between_two_looks_is_not_missed() {
         let changes = Changes::default();
         let (mut one, mut two) = (changes.watch("o"), changes.watch("o"));
-        assert!(one.changed().now_or_never().is_none());
-        changes.announce("o");
-        changes.announce("o");
-        changes.announce("other");
-        assert!(one.changed().now_or_never().is_some());
-        assert!(one.changed().now_or_never().is_none());
-        assert!(two.changed().now_or_never().is_some());
+        let seen = |watch: &mut Watch| watch.changed().now_or_never().map(|order| order.version);
+        assert_eq!(seen(&mut one), None);
+        for announced in [order("o", 2), order("o", 4), order("o", 3), order("other", 9)] {
+            changes.announce(&announced);
+        }
+        assert_eq!((seen(&mut one), seen(&mut one)), (Some(4), None));
+        assert_eq!(seen(&mut two), Some(4));
+        assert_eq!(seen(&mut changes.watch("o")), None, "it was announced before this watch began");
     }
 
     #[test]
@@ -93,6 +128,7 @@ mod tests {
         assert_eq!(changes.lock().len(), 1);
         drop(two);
         assert!(changes.lock().is_empty());
-        changes.announce("o");
+        changes.announce(&order("o", 2));
+        assert!(changes.lock().is_empty());
     }
 }

@@ -10,6 +10,7 @@ use sekat_mesh::context::TraceContext;
 use sekat_store::{RequestKey, Tx, Value, now_ms};
 
 use crate::cart::Cart;
+use crate::changes::Watch;
 use crate::config::HOLD_MARGIN;
 use crate::error::Error;
 use crate::order::Order;
@@ -26,6 +27,7 @@ const WAY_BACK: Duration = Duration::from_millis(100);
 
 /// What an order is made of.
 struct Draft {
+    id: String,
     /// The cart as it was priced.
     cart: Cart,
     /// What it costs now; nothing if that could not be found out, or if it was ordered.
@@ -46,16 +48,25 @@ pub(crate) async fn create_order(
 ) -> Result<v1::Order, Error> {
     let buyer = shop::buyer(permit)?;
     name::check_address(&request.address, buyer)?;
+    let id = name::new_id();
+    // From before the order is there, so that nothing of it is missed.
+    let watch = shop.changes.watch(&id);
     let mut attempts = 1..=ATTEMPTS;
     let written = loop {
         let is_last = attempts.next().is_none_or(|attempt| attempt == ATTEMPTS);
-        match place(shop, permit, buyer, &request).await {
+        match place(shop, permit, buyer, &id, &request).await {
             // The cart changed while it was priced.
             Err(Error::EtagMismatch) if !is_last => {}
             outcome => break outcome?,
         }
     };
-    until_placed(shop, name::order_id(&written.name)?, permit.deadline()).await
+    let first = name::order_id(&written.name)?;
+    if first == id {
+        return until_placed(watch, permit.deadline()).await;
+    }
+    let watch = shop.changes.watch(first);
+    let order = order::load(&shop.store, first).await?;
+    if is_placed(&order) { order.to_proto() } else { until_placed(watch, permit.deadline()).await }
 }
 
 /// Prices the cart and writes the order; the reply is its name. A repetition gets the order of the first time
@@ -64,6 +75,7 @@ async fn place(
     shop: &Shop,
     permit: &Permit,
     buyer: &str,
+    id: &str,
     request: &v1::CreateOrderRequest,
 ) -> Result<v1::Order, Error> {
     let store = shop.store.by(permit.deadline());
@@ -77,6 +89,7 @@ async fn place(
         },
     };
     let draft = Draft {
+        id: id.to_owned(),
         cart,
         quote,
         agreed: request.quote_hash.clone(),
@@ -118,7 +131,7 @@ fn new_order(draft: &Draft, cart: Cart, quote: &Quote) -> Order {
     let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     let create_ms = now_ms();
     Order {
-        id: name::new_id(),
+        id: draft.id.clone(),
         buyer: cart.buyer,
         cart: cart.id,
         showcase: cart.showcase,
@@ -144,16 +157,16 @@ fn new_order(draft: &Draft, cart: Cart, quote: &Quote) -> Order {
 }
 
 /// Waits until the checkout is through, either way.
-async fn until_placed(shop: &Shop, id: &str, deadline: Instant) -> Result<v1::Order, Error> {
-    let mut watch = shop.changes.watch(id);
+async fn until_placed(mut watch: Watch, deadline: Instant) -> Result<v1::Order, Error> {
     let give_up = deadline.checked_sub(WAY_BACK).unwrap_or(deadline);
     loop {
-        let order = order::load(&shop.store, id).await?;
-        if order.state.public() != v1::OrderState::CheckingOut {
+        let order = tokio::time::timeout_at(give_up.into(), watch.changed()).await.map_err(|_| Error::UnderWay)?;
+        if is_placed(&order) {
             return order.to_proto();
         }
-        if tokio::time::timeout_at(give_up.into(), watch.changed()).await.is_err() {
-            return Err(Error::UnderWay);
-        }
     }
+}
+
+fn is_placed(order: &Order) -> bool {
+    order.state.public() != v1::OrderState::CheckingOut
 }

@@ -1,5 +1,7 @@
 //! An order as the store keeps it, and the one way in which it changes: by an event, through the table.
 
+use std::sync::Arc;
+
 use prost::Message as _;
 use sekat_api_order::v1;
 use sekat_mesh::context::TraceContext;
@@ -64,7 +66,7 @@ pub(crate) struct Line {
 /// What an event did to an order.
 pub(crate) enum Change {
     /// The order after it.
-    Moved(Box<Order>),
+    Moved(Arc<Order>),
     /// Nothing: an echo.
     None,
     /// Nothing: it can no longer be cancelled.
@@ -192,7 +194,7 @@ impl Order {
                 after.paid_ms.into(),
             ],
         )?;
-        Ok(if changed > 0 { Change::Moved(Box::new(after)) } else { Change::Superseded })
+        Ok(if changed > 0 { Change::Moved(Arc::new(after)) } else { Change::Superseded })
     }
 
     fn moved(&self, to: State, reason: Option<Reason>, now_ms: i64) -> Self {

@@ -60,7 +60,7 @@ async fn follow(shop: &Shop) -> Result<(), Error> {
         }
         if !events.is_empty() {
             let changed = shop.store.write(None, move |tx| take_in(tx, &events)).await?;
-            changed.iter().for_each(|order_id| shop.changes.announce(order_id));
+            changed.iter().for_each(|order| shop.changes.announce(order));
         }
         match ending {
             None => {}
@@ -85,8 +85,8 @@ fn resume_token(tx: &mut dyn Tx) -> Result<String, Error> {
     row.map_or_else(|| Ok(String::new()), |row| Ok(row.text(0)?.to_owned()))
 }
 
-/// Lets events change their orders; returns the ids of those that changed.
-fn take_in(tx: &mut dyn Tx, events: &[PaymentEvent]) -> Result<Vec<String>, Error> {
+/// Lets events change their orders; returns those that changed.
+fn take_in(tx: &mut dyn Tx, events: &[PaymentEvent]) -> Result<Vec<Arc<Order>>, Error> {
     let mut changed = Vec::new();
     for news in events {
         let Some(event) = meaning(news.r#type()) else { continue };
@@ -98,7 +98,7 @@ fn take_in(tx: &mut dyn Tx, events: &[PaymentEvent]) -> Result<Vec<String>, Erro
         };
         if let Change::Moved(after) = order.take(tx, event)? {
             after.wake(tx, TraceContext::from_traceparent(news.traceparent.as_bytes()))?;
-            changed.push(after.id);
+            changed.push(after);
         }
     }
     if let Some(last) = events.last() {

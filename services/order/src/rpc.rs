@@ -88,7 +88,7 @@ impl OrderService for Counter {
         request: Request<v1::WatchOrderRequest>,
     ) -> Result<Response<Self::WatchOrderStream>, Status> {
         let permit = Permit::of(&request)?;
-        let events = watch_order::watch_order(Arc::clone(&self.0), &permit, request.into_inner()).await?;
+        let events = watch_order::watch_order(&self.0, &permit, request.into_inner()).await?;
         Ok(Response::new(Box::pin(events)))
     }
 }

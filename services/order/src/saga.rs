@@ -86,7 +86,7 @@ async fn drive(shop: &Shop, item: Item) {
 }
 
 async fn proceed(shop: &Shop, item: &Item) -> Result<(), Error> {
-    let mut order = order::load(&shop.store, &item.key).await?;
+    let mut order = Arc::new(order::load(&shop.store, &item.key).await?);
     loop {
         // At the end of its time an order that waits for something outside stops waiting.
         let is_due = now_ms() >= order.expire_ms && matches!(order.state.on(Event::Due), Verdict::Go(..));
@@ -96,20 +96,20 @@ async fn proceed(shop: &Shop, item: &Item) -> Result<(), Error> {
             (false, Some(step)) => match steps::take(&shop.peers, &order, step).await {
                 Outcome::Known(event) => event,
                 Outcome::Copied(ship_to) => {
-                    order.ship_to = Some(ship_to);
+                    Arc::make_mut(&mut order).ship_to = Some(ship_to);
                     Event::Done
                 }
                 Outcome::Unknown(why) => return try_again(shop, order, item, why).await,
             },
         };
-        let (lease, before) = (item.lease, order.clone());
+        let (lease, before) = (item.lease, Arc::clone(&order));
         order = match shop.store.write(None, move |tx| advance(tx, &before, event, lease)).await? {
             Next::Step(after) => {
-                shop.changes.announce(&after.id);
-                *after
+                shop.changes.announce(&after);
+                after
             }
-            Next::Rest(id) => {
-                shop.changes.announce(&id);
+            Next::Rest(after) => {
+                shop.changes.announce(&after);
                 return Ok(());
             }
             Next::Again => return try_again(shop, order, item, "refused for now").await,
@@ -117,7 +117,7 @@ async fn proceed(shop: &Shop, item: &Item) -> Result<(), Error> {
                 tracing::error!(state = order.state.word(), ?event, "a peer gave an answer that it may not give");
                 return try_again(shop, order, item, "an answer that may not be given").await;
             }
-            Next::Superseded => order::load(&shop.store, &item.key).await?,
+            Next::Superseded => Arc::new(order::load(&shop.store, &item.key).await?),
         };
     }
 }
@@ -125,9 +125,9 @@ async fn proceed(shop: &Shop, item: &Item) -> Result<(), Error> {
 /// What comes after an event.
 enum Next {
     /// The order's next step.
-    Step(Box<Order>),
-    /// Nothing; the item of the order with this id was let go.
-    Rest(String),
+    Step(Arc<Order>),
+    /// Nothing; the order's item was let go.
+    Rest(Arc<Order>),
     /// The same step, later.
     Again,
     /// The same step, later, for want of a better answer.
@@ -141,7 +141,7 @@ fn advance(tx: &mut dyn Tx, before: &Order, event: Event, lease: Lease) -> Resul
         Change::Moved(after) if after.state.step().is_some() => Next::Step(after),
         Change::Moved(after) => {
             let_go(tx, &after, lease)?;
-            Next::Rest(after.id)
+            Next::Rest(after)
         }
         Change::None => Next::Again,
         Change::Refused | Change::Broken => Next::Broken,
@@ -150,7 +150,7 @@ fn advance(tx: &mut dyn Tx, before: &Order, event: Event, lease: Lease) -> Resul
 }
 
 /// Lets go of the item of an order that was read without a step; if it has one by now, the item stays due.
-async fn rest(shop: &Shop, order: Order, lease: Lease) -> Result<(), Error> {
+async fn rest(shop: &Shop, order: Arc<Order>, lease: Lease) -> Result<(), Error> {
     let job = move |tx: &mut dyn Tx| {
         let now = Order::load(tx, &order.id)?.ok_or(Error::NotFound("order"))?;
         match now.state.step() {
@@ -170,7 +170,7 @@ fn let_go(tx: &mut dyn Tx, order: &Order, lease: Lease) -> Result<(), StoreError
     }
 }
 
-async fn try_again(shop: &Shop, order: Order, item: &Item, why: &'static str) -> Result<(), Error> {
+async fn try_again(shop: &Shop, order: Arc<Order>, item: &Item, why: &'static str) -> Result<(), Error> {
     let (lease, attempts) = (item.lease, item.attempts);
     tracing::warn!(state = order.state.word(), attempts, why, "a step is taken again");
     let due_ms = now_ms().saturating_add(pause_ms(attempts));
