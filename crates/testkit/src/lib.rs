@@ -14,7 +14,7 @@ mod world;
 
 use std::time::Duration;
 
-pub use process::{Caller, Process};
+pub use process::{Caller, Killable, Process};
 pub use refused::{refused, tampered};
 pub use world::{Access, Token, World, signed_in};
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use sekat_mesh::{BoxError, Channel, Mesh, Server};
 use sekat_policy::Api;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -61,6 +62,40 @@ impl Process {
         let Ok(channel) = endpoint.connect().await else { return false };
         let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
         answer.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving)
+    }
+}
+
+/// A workload that serves in a runtime of its own, so that it can be killed.
+pub struct Killable {
+    /// Taken when it ends.
+    runtime: Option<Runtime>,
+}
+
+impl Killable {
+    /// Returns when it is bound.
+    pub(crate) async fn start(server: impl Future<Output = Server> + Send + 'static) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let started = runtime.spawn(async move { drop(tokio::spawn(server.await.serve())) });
+        started.await.unwrap();
+        Self { runtime: Some(runtime) }
+    }
+
+    /// Ends it as `kill -9` does, in the middle of whatever it does: only what is on the disk stays.
+    ///
+    /// # Panics
+    /// Never: it runs until it is killed.
+    pub async fn kill(mut self) {
+        let runtime = self.runtime.take();
+        tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
+    }
+}
+
+impl Drop for Killable {
+    /// At the end of a test nobody waits for it.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -7,12 +7,14 @@ use rusqlite::OpenFlags;
 use sekat_identity::SpiffeId;
 use sekat_identity::ca::{CertificateAuthority, write_identity};
 use sekat_identity::end_user::{EndUserClaims, ISSUER, Scope};
+use sekat_identity::handoff::HandoffClaims;
 use sekat_identity::jws::SigningKey;
-use sekat_mesh::{BoxError, Env, Mesh, Server, Settings};
+use sekat_mesh::{BoxError, Env, Mesh, Routes, Server, Settings};
+use sekat_policy::Api;
 use tempfile::TempDir;
 
 use crate::ports::Ports;
-use crate::process::{Caller, Process};
+use crate::process::{Caller, Killable, Process};
 
 /// The workloads that others call, and on which listeners.
 const SERVERS: [(&str, &str); 8] = [
@@ -36,6 +38,7 @@ pub struct World {
     commerce: CertificateAuthority,
     showcase: CertificateAuthority,
     token_key: SigningKey,
+    handoff_key: SigningKey,
     ports: Ports,
 }
 
@@ -71,10 +74,10 @@ impl World {
             commerce: CertificateAuthority::new("commerce.sekat.local").unwrap(),
             showcase: CertificateAuthority::new("showcase.sekat.local").unwrap(),
             token_key: SigningKey::generate().unwrap(),
+            handoff_key: SigningKey::generate().unwrap(),
             ports: Ports::default(),
         };
-        let handoff_key = SigningKey::generate().unwrap();
-        for (name, key) in [("account-token", &world.token_key), ("showcase-handoff", &handoff_key)] {
+        for (name, key) in [("account-token", &world.token_key), ("showcase-handoff", &world.handoff_key)] {
             write(&world.path("trust").join(format!("{name}.pem")), &key.public_pem());
             write(&world.path("keys").join(format!("{name}.key")), &key.pkcs8_pem());
         }
@@ -103,6 +106,10 @@ impl World {
     /// # Panics
     /// If files cannot be written.
     pub fn env(&self, workload: &str) -> Env {
+        Env::from_vars(self.variables(workload))
+    }
+
+    fn variables(&self, workload: &str) -> Vec<(String, String)> {
         let (own, other) = self.authorities(workload);
         let identity = self.path("identities").join(workload);
         let issued = own.issue(&self.id(workload), VALIDITY).unwrap();
@@ -133,7 +140,7 @@ impl World {
             _ => None,
         };
         variables.extend(key.map(|(name, file)| (name.to_owned(), self.path("keys").join(file).display().to_string())));
-        Env::from_vars(variables)
+        variables
     }
 
     /// Starts a workload as its `main` would, and returns when it serves. After [`Process::stop`] it can be started
@@ -153,6 +160,42 @@ impl World {
         let mesh = Mesh::open(workload, settings).await.unwrap();
         let server = build(config, mesh.clone()).await.unwrap();
         Process::start(mesh, server, self.data(workload)).await
+    }
+
+    /// Starts a workload so that it can be killed, with some variables more than usual. It can be started again.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_killable<C, F>(
+        &self,
+        workload: &'static str,
+        variables: &[(&str, String)],
+        read: fn(&mut Env) -> C,
+        build: fn(C, Mesh) -> F,
+    ) -> Killable
+    where
+        C: Send + 'static,
+        F: Future<Output = Result<Server, BoxError>> + Send + 'static,
+    {
+        let more = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let mut env = Env::from_vars(self.variables(workload).into_iter().chain(more));
+        let (settings, config) = (Settings::read(&mut env), read(&mut env));
+        env.finish().unwrap();
+        Killable::start(async move {
+            let mesh = Mesh::open(workload, settings).await.unwrap();
+            build(config, mesh).await.unwrap()
+        })
+        .await
+    }
+
+    /// Starts a stand-in for a workload that others call. It has no store.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn stand_in(&self, workload: &'static str, api: &'static Api, routes: Routes) -> Process {
+        let serve =
+            async |(), mesh: Mesh| Ok(mesh.server().api(api, routes).records_at_peers("a stand-in has no store"));
+        self.start(workload, |_| (), serve).await
     }
 
     /// A workload that only calls, such as an edge or `ops`.
@@ -182,6 +225,15 @@ impl World {
     #[must_use]
     pub fn creator(&self, handle: &str) -> Token {
         self.token(handle, "sessions/test", Scope::Creator, None)
+    }
+
+    /// A handoff as showcase issues it.
+    ///
+    /// # Panics
+    /// If it cannot be signed.
+    #[must_use]
+    pub fn handoff(&self, claims: &HandoffClaims) -> Token {
+        claims.sign(&self.handoff_key).unwrap()
     }
 
     fn token(&self, sub: &str, sid: &str, scope: Scope, merchant: Option<&str>) -> Token {

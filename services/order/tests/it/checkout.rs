@@ -5,11 +5,12 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use sekat_api_order::v1 as api;
 use sekat_api_order::v1::OrderState;
+use sekat_testkit::eventually;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use crate::peers::{Funds, NOTIFICATION_TRACE_ID};
-use crate::world::{Buyer, SALT, SHIPPING, STOCK, TEA, TEA_PRICE, World, eventually, new_id, reason, rupiah};
+use crate::world::{Buyer, SALT, SHIPPING, STOCK, TEA, TEA_PRICE, World, new_id, reason, rupiah};
 
 #[tokio::test]
 async fn an_order_is_placed_paid_and_confirmed() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sekat_api_order::v1 as api;
 use sekat_api_order::v1::OrderState;
+use sekat_testkit::eventually;
 use tonic::Code;
 
 use crate::peers::{Fault, Funds};
@@ -58,7 +59,7 @@ async fn an_order_whose_time_ends_while_the_service_is_down_expires_when_it_is_b
     let order = buyer.order().await;
     let expire = order.expire_time.unwrap();
     world.crash_order().await;
-    crate::world::eventually("its time is over", async || {
+    eventually("its time is over", async || {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         now.as_secs() > expire.seconds.unsigned_abs()
     })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sekat_testkit::eventually;
 use tonic::Code;
 
 use crate::world::{SHIPPING, TEA, TEA_PRICE, World, new_id, reason, rupiah};
@@ -94,7 +95,7 @@ async fn a_repetition_after_the_handoff_expired_still_gets_its_cart() {
     let request_id = new_id();
     let cart = buyer.create_cart(&handoff, &request_id).await.unwrap();
     world.restart_order().await;
-    crate::world::eventually("the handoff expires", async || {
+    eventually("the handoff expires", async || {
         reason(buyer.create_cart(&handoff, &new_id()).await) == "HANDOFF_EXPIRED"
     })
     .await;

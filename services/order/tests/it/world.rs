@@ -1,7 +1,6 @@
 //! A small commerce domain: the order service in a runtime of its own, so that it can crash, its peers, and buyers
 //! behind an edge. Tests read as what buyers and peers do.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,24 +10,15 @@ use sekat_api_order::v1 as api;
 use sekat_api_order::v1::OrderState;
 use sekat_api_order::v1::cart_service_client::CartServiceClient;
 use sekat_api_order::v1::order_service_client::OrderServiceClient;
-use sekat_identity::SpiffeId;
-use sekat_identity::ca::{CertificateAuthority, write_identity};
-use sekat_identity::end_user::{Audience, EndUserClaims, ISSUER, Scope};
 use sekat_identity::handoff::{Good, HandoffClaims};
-use sekat_identity::jws::SigningKey;
-use sekat_mesh::{Channel, Env, Mesh, Routes, Settings};
-use sekat_order::Config;
-use sekat_policy::Api;
+use sekat_mesh::Channel;
+use sekat_testkit::{Caller, Killable, Process, Token, eventually, signed_in};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
 use crate::peers::{Account, Catalog, Funds, Hold, Payment, Script};
 
-const DOMAIN: &str = "commerce.sekat.local";
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// How long a test waits for what must happen: far longer than it takes.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const TEA: &str = "products/tea/skus/100g";
 pub(crate) const SALT: &str = "products/salt/skus/1kg";
@@ -40,42 +30,22 @@ pub(crate) const STOCK: i32 = 1_000;
 
 /// The domain.
 pub(crate) struct World {
-    dir: tempfile::TempDir,
-    authority: CertificateAuthority,
-    account_key: SigningKey,
-    handoff_key: SigningKey,
+    mesh: sekat_testkit::World,
     order_ttl: Duration,
     pub(crate) script: Arc<Script>,
     pub(crate) catalog: Catalog,
     pub(crate) payment: Payment,
     pub(crate) account: Account,
-    order: Option<Process>,
-    address: String,
-    upstreams: Vec<(&'static str, String)>,
-    edge: Channel,
-    _peers: Vec<Mesh>,
-}
-
-/// The order service as a process: its own runtime, all of which is gone at once when it crashes.
-struct Process {
-    /// Taken when it ends.
-    runtime: Option<tokio::runtime::Runtime>,
-}
-
-impl Drop for Process {
-    /// At the end of a test nobody waits for it.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
+    order: Option<Killable>,
+    edge: Caller,
+    _peers: [Process; 3],
 }
 
 /// A person with an account.
 #[derive(Clone)]
 pub(crate) struct Buyer {
     pub(crate) name: String,
-    token: String,
+    token: Token,
     carts: CartServiceClient<Channel>,
     orders: OrderServiceClient<Channel>,
 }
@@ -87,85 +57,35 @@ impl World {
 
     /// A world whose orders must be paid within so long.
     pub(crate) async fn with_order_ttl(order_ttl: Duration) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (account_key, handoff_key) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-        let trust = dir.path().join("trust");
-        std::fs::create_dir_all(&trust).unwrap();
-        std::fs::create_dir_all(dir.path().join("store")).unwrap();
-        std::fs::write(trust.join("account-token.pem"), account_key.public_pem()).unwrap();
-        std::fs::write(trust.join("showcase-handoff.pem"), handoff_key.public_pem()).unwrap();
-        let authority = CertificateAuthority::new(DOMAIN).unwrap();
+        let mesh = sekat_testkit::World::new();
         let script = Arc::new(Script::default());
         let (catalog, payment, account) = (Catalog::new(&script), Payment::new(&script), Account::new(&script));
         catalog.offer(TEA, TEA_PRICE, "daun", STOCK);
         catalog.offer(SALT, SALT_PRICE, "laut", STOCK);
-
-        let place = Place { dir: dir.path().to_owned(), authority: &authority };
-        let mut peers = Vec::new();
-        let mut upstreams = Vec::new();
-        for (workload, variable, api, routes) in [
-            ("catalog", "SEKAT_UPSTREAM_CATALOG", &sekat_api_catalog::API, catalog.routes()),
-            ("payment", "SEKAT_UPSTREAM_PAYMENT", &sekat_api_payment::API, payment.routes()),
-            ("account", "SEKAT_UPSTREAM_ACCOUNT", &sekat_api_account::API, account.routes()),
-        ] {
-            let (mesh, address) = place.peer(workload, api, routes).await;
-            upstreams.push((variable, address));
-            peers.push(mesh);
-        }
-        // A port that is free now; the service takes it each time it starts.
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let edge = place.mesh("commerce-edge", &[("SEKAT_UPSTREAM_ORDER", address.clone())]).await;
-        let channel = edge.client(&sekat_api_order::API).unwrap();
-        peers.push(edge);
-        let mut world = Self {
-            dir,
-            authority,
-            account_key,
-            handoff_key,
-            order_ttl,
-            script,
-            catalog,
-            payment,
-            account,
-            order: None,
-            address,
-            upstreams,
-            edge: channel,
-            _peers: peers,
-        };
+        let peers = [
+            mesh.stand_in("catalog", &sekat_api_catalog::API, catalog.routes()).await,
+            mesh.stand_in("payment", &sekat_api_payment::API, payment.routes()).await,
+            mesh.stand_in("account", &sekat_api_account::API, account.routes()).await,
+        ];
+        let edge = mesh.caller("commerce-edge").await;
+        let mut world = Self { mesh, order_ttl, script, catalog, payment, account, order: None, edge, _peers: peers };
         world.start_order().await;
         world
     }
 
     /// Starts the order service on the store that it had before.
     pub(crate) async fn start_order(&mut self) {
-        let place = Place { dir: self.dir.path().to_owned(), authority: &self.authority };
-        let spans = format!("file:{}", self.path("spans"));
-        let mut variables = vec![("SEKAT_MESH_LISTEN", self.address.clone()), ("SEKAT_OTLP", spans)];
-        variables.extend(self.upstreams.iter().cloned());
-        let settings = place.settings("order", &variables);
-        let ttl = format!("{}ms", self.order_ttl.as_millis());
-        let mut env = Env::from_vars([
-            ("SEKAT_DATA_DIR", self.path("store")),
-            ("SEKAT_TRUST_DIR", self.path("trust")),
-            ("SEKAT_ORDER_TTL", ttl),
-        ]);
-        let config = Config::read(&mut env);
-        env.finish().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let started = runtime.spawn(async move {
-            let mesh = Mesh::open("order", settings).await.unwrap();
-            let server = sekat_order::build(config, mesh).await.unwrap();
-            tokio::spawn(server.serve());
-        });
-        started.await.unwrap();
-        self.order = Some(Process { runtime: Some(runtime) });
+        let variables = [
+            ("SEKAT_OTLP", format!("file:{}", self.mesh.path("spans").display())),
+            ("SEKAT_ORDER_TTL", format!("{}ms", self.order_ttl.as_millis())),
+        ];
+        let order = self.mesh.start_killable("order", &variables, sekat_order::Config::read, sekat_order::build).await;
+        self.order = Some(order);
     }
 
     /// Ends the order service at once, wherever it is; only what is on the disk stays.
     pub(crate) async fn crash_order(&mut self) {
-        let runtime = self.order.take().and_then(|mut process| process.runtime.take()).expect("it runs");
-        tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
+        self.order.take().expect("it runs").kill().await;
     }
 
     pub(crate) async fn restart_order(&mut self) {
@@ -176,29 +96,19 @@ impl World {
     /// A person who has just signed in.
     pub(crate) fn buyer(&self) -> Buyer {
         let name = format!("accounts/{}", Uuid::new_v4());
-        let now = seconds(SystemTime::now());
-        let claims = EndUserClaims {
-            iss: ISSUER.to_owned(),
-            aud: Audience::CommerceEdge,
-            sub: name.clone(),
-            sid: format!("{name}/sessions/s"),
-            scope: Scope::Buyer,
-            merchant: None,
-            iat: now,
-            exp: now + 600,
-        };
+        let channel = self.edge.channel(&sekat_api_order::API);
         Buyer {
+            token: self.mesh.buyer(&name),
             name,
-            token: claims.sign(&self.account_key).unwrap(),
-            carts: CartServiceClient::new(self.edge.clone()),
-            orders: OrderServiceClient::new(self.edge.clone()),
+            carts: CartServiceClient::new(channel.clone()),
+            orders: OrderServiceClient::new(channel),
         }
     }
 
     /// A handoff for some tea, issued `age` ago and valid for `lifetime` from then.
     pub(crate) fn handoff(&self, age: Duration, lifetime: Duration) -> String {
         let iat = seconds(SystemTime::now() - age);
-        self.handoff_claims(iat, iat + lifetime.as_secs()).sign(&self.handoff_key).unwrap()
+        self.mesh.handoff(&self.handoff_claims(iat, iat + lifetime.as_secs()))
     }
 
     pub(crate) fn handoff_claims(&self, iat: u64, exp: u64) -> HandoffClaims {
@@ -216,7 +126,7 @@ impl World {
     /// The spans that the order service has written so far.
     pub(crate) fn spans(&self) -> Vec<Span> {
         let mut spans = Vec::new();
-        for file in std::fs::read_dir(self.path("spans")).unwrap() {
+        for file in std::fs::read_dir(self.mesh.path("spans")).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             let mut rest = bytes.as_slice();
             // Each message has its length before it; the last one may still be being written.
@@ -243,45 +153,6 @@ impl World {
         assert_eq!((sold, captured), (paid, paid), "{holds:?} {funds:?}");
         assert_eq!(self.script.violations(), Vec::<String>::new());
     }
-
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).display().to_string()
-    }
-}
-
-/// Where identities are made and processes started.
-struct Place<'a> {
-    dir: PathBuf,
-    authority: &'a CertificateAuthority,
-}
-
-impl Place<'_> {
-    fn settings(&self, workload: &str, variables: &[(&'static str, String)]) -> Settings {
-        let id = SpiffeId::parse(&format!("spiffe://{DOMAIN}/{workload}")).unwrap();
-        let identity = self.dir.join(workload);
-        write_identity(&identity, &self.authority.issue(&id, HOUR).unwrap(), self.authority.bundle_pem(), &[]).unwrap();
-        let usual = [
-            ("SEKAT_IDENTITY_DIR", identity.display().to_string()),
-            ("SEKAT_TRUST_DIR", self.dir.join("trust").display().to_string()),
-            ("SEKAT_PROFILE", "dev".to_owned()),
-        ];
-        let mut env = Env::from_vars(usual.into_iter().chain(variables.iter().cloned()));
-        let settings = Settings::read(&mut env);
-        env.finish().unwrap();
-        settings
-    }
-
-    async fn mesh(&self, workload: &'static str, variables: &[(&'static str, String)]) -> Mesh {
-        Mesh::open(workload, self.settings(workload, variables)).await.unwrap()
-    }
-
-    async fn peer(&self, workload: &'static str, api: &'static Api, routes: Routes) -> (Mesh, String) {
-        let mesh = self.mesh(workload, &[("SEKAT_MESH_LISTEN", "127.0.0.1:0".to_owned())]).await;
-        let server = mesh.server().api(api, routes).records_at_peers("a peer of a test");
-        tokio::spawn(server.serve());
-        let address = mesh.addresses()["mesh"].to_string();
-        (mesh, address)
-    }
 }
 
 impl Buyer {
@@ -290,9 +161,7 @@ impl Buyer {
     }
 
     fn sign<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
-        request
+        signed_in(&self.token, message)
     }
 
     pub(crate) async fn create_cart(&self, handoff: &str, request_id: &str) -> Result<api::Cart, Status> {
@@ -427,17 +296,6 @@ impl Buyer {
         .await;
         found.unwrap()
     }
-}
-
-/// Waits for a condition, within the test's patience.
-pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let mut look = tokio::time::interval(Duration::from_millis(5));
-    let waiting = async {
-        while !holds().await {
-            look.tick().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"));
 }
 
 pub(crate) fn new_id() -> String {

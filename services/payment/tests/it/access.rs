@@ -5,7 +5,7 @@ use sekat_payment::{MIGRATIONS, WORKLOAD};
 use sekat_store::{Store, StoreConfig};
 use tonic::{Code, Request};
 
-use crate::world::{POLL, World, confirmation, fresh, name, refusal, within};
+use crate::world::{World, confirmation, fresh, name, refusal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_buyer_sees_and_confirms_their_own_payments_only() {
@@ -69,18 +69,9 @@ async fn every_access_is_on_record_before_its_answer() {
     world.order.capture("order-1").await.unwrap();
     world.seen("order-1").await;
     world.account("order-funds").await;
-    world.kill();
-    let mut look = tokio::time::interval(POLL);
-    let reopened = async {
-        loop {
-            let config = StoreConfig::new(world.data_dir(), WORKLOAD, "payment-0", MIGRATIONS);
-            if let Ok(store) = Store::open(config).await {
-                return store;
-            }
-            look.tick().await;
-        }
-    };
-    let store = within(reopened).await;
+    world.kill().await;
+    let config = StoreConfig::new(world.mesh.path("data/payment"), WORKLOAD, "payment-0", MIGRATIONS);
+    let store = Store::open(config).await.unwrap();
     store.verify_access_chain().await.unwrap();
     let records = store.access_records(0..100).await.unwrap();
     let methods: Vec<&str> = records.iter().map(|record| record.method.rsplit('/').next().unwrap()).collect();

@@ -14,7 +14,7 @@ async fn a_process_killed_while_it_asks_asks_again_and_makes_no_second_charge() 
         _ = world.confirm("order-1") => panic!("the bank has not answered"),
         () = world.connector.hangs() => {}
     }
-    world.kill();
+    world.kill().await;
     world.start().await;
     let seen = world.reaches("order-1", State::RequiresAction).await;
     assert_eq!(account_number(&seen).unwrap(), "12345000001");
@@ -31,7 +31,7 @@ async fn a_process_killed_while_it_closes_a_charge_closes_it_later() {
         _ = world.order.cancel("order-1", CancelReason::Requested) => panic!("the bank has not answered"),
         () = world.connector.hangs() => {}
     }
-    world.kill();
+    world.kill().await;
     world.start().await;
     world.reaches("order-1", State::Canceled).await;
     let mut events = world.order.watch("").await.unwrap();
@@ -44,12 +44,12 @@ async fn what_was_acknowledged_survives() {
     world.order.open("order-1").await.unwrap();
     world.confirm("order-1").await.unwrap();
     world.notify("order-1 n1 25000", "genuine").await.unwrap();
-    world.kill();
+    world.kill().await;
     world.start().await;
     assert_eq!(world.seen("order-1").await.state(), State::RequiresCapture);
     assert!(world.notify("order-1 n1 25000", "genuine").await.unwrap().duplicate);
     world.order.capture("order-1").await.unwrap();
-    world.kill();
+    world.kill().await;
     world.start().await;
     assert_eq!(world.account("order-funds").await, [0, 25_000, 0, 0]);
     let mut events = world.order.watch("").await.unwrap();

@@ -1,54 +1,38 @@
 //! One payment process and its peers, with certificates and sockets of their own, and what buyers, orders, the bank
 //! and operators do, as sentences.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use sekat_api_connector::v1::payment_connector_service_server::PaymentConnectorServiceServer;
 use sekat_api_google::r#type::Money;
+use sekat_api_payment::API;
 use sekat_api_payment::v1;
 use sekat_api_payment::v1::ledger_service_client::LedgerServiceClient;
 use sekat_api_payment::v1::notification_service_client::NotificationServiceClient;
 use sekat_api_payment::v1::payment_event_service_client::PaymentEventServiceClient;
 use sekat_api_payment::v1::payment_intent_service_client::PaymentIntentServiceClient;
-use sekat_identity::SpiffeId;
-use sekat_identity::ca::{CertificateAuthority, write_identity};
-use sekat_identity::end_user::{Audience, EndUserClaims, ISSUER, Scope};
-use sekat_identity::jws::SigningKey;
-use sekat_mesh::{Channel, Env, Mesh, Routes, Settings};
+use sekat_mesh::{Channel, Routes};
 use sekat_payment::config::Config;
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use sekat_testkit::{Caller, Killable, PATIENCE, Process, eventually, signed_in};
 use tonic::{Request, Status};
 
 use crate::connector::Connector;
-
-/// How long a test waits for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Between two looks at a condition.
-pub(crate) const POLL: Duration = Duration::from_millis(5);
 
 const BUYER: &str = "accounts/a";
 
 /// Everything that a test needs.
 pub(crate) struct World {
-    dir: TempDir,
-    authority: CertificateAuthority,
-    tokens: SigningKey,
+    pub(crate) mesh: sekat_testkit::World,
     pub(crate) connector: Connector,
-    connector_at: SocketAddr,
-    payment_at: SocketAddr,
-    /// The running process: a runtime of its own, so that it can be killed.
-    process: Option<Runtime>,
-    /// Of the peers, whose channels stop with them.
-    meshes: Vec<Mesh>,
+    payment: Option<Killable>,
     pub(crate) order: Order,
     pub(crate) edge: PaymentIntentServiceClient<Channel>,
     pub(crate) bank: NotificationServiceClient<Channel>,
     pub(crate) ops: LedgerServiceClient<Channel>,
+    _connector: Process,
+    /// Their channels stop with them.
+    _callers: [Caller; 4],
 }
 
 /// The order service's ways into payment.
@@ -60,41 +44,18 @@ pub(crate) struct Order {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let authority = CertificateAuthority::new("commerce.sekat.local").unwrap();
-        let tokens = SigningKey::generate().unwrap();
-        for name in ["trust", "data"] {
-            std::fs::create_dir(dir.path().join(name)).unwrap();
-        }
-        std::fs::write(dir.path().join("trust/account-token.pem"), tokens.public_pem()).unwrap();
-
+        let mesh = sekat_testkit::World::new();
         let connector = Connector::default();
-        let bank = process(&dir, &authority, "psp-connector", &[("SEKAT_MESH_LISTEN", "127.0.0.1:0".into())]).await;
-        let connector_at = bank.addresses()["mesh"];
         let routes = Routes::new(PaymentConnectorServiceServer::new(connector.clone()));
-        let server = bank.server().api(&sekat_api_connector::API, routes).records_at_peers("it has no store");
-        tokio::spawn(server.serve());
-
-        // The port is free again at once, and payment takes it.
-        let payment_at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut meshes = vec![bank];
-        let mut channels = Vec::new();
-        for workload in ["order", "commerce-edge", "notify-ingress", "ops"] {
-            let upstream = ("SEKAT_UPSTREAM_PAYMENT", payment_at.to_string());
-            let mesh = process(&dir, &authority, workload, &[upstream]).await;
-            channels.push(mesh.client(&sekat_api_payment::API).unwrap());
-            meshes.push(mesh);
-        }
-        let [order, edge, ingress, ops] = channels.try_into().unwrap();
+        let serving = mesh.stand_in("psp-connector", &sekat_api_connector::API, routes).await;
+        let [order, edge, ingress, ops] =
+            ["order", "commerce-edge", "notify-ingress", "ops"].map(|name| mesh.caller(name));
+        let callers = [order.await, edge.await, ingress.await, ops.await];
+        let [order, edge, ingress, ops] = callers.each_ref().map(|caller| caller.channel(&API));
         let mut world = Self {
-            dir,
-            authority,
-            tokens,
+            mesh,
             connector,
-            connector_at,
-            payment_at,
-            process: None,
-            meshes,
+            payment: None,
             order: Order {
                 intents: PaymentIntentServiceClient::new(order.clone()),
                 events: PaymentEventServiceClient::new(order),
@@ -102,6 +63,8 @@ impl World {
             edge: PaymentIntentServiceClient::new(edge),
             bank: NotificationServiceClient::new(ingress),
             ops: LedgerServiceClient::new(ops),
+            _connector: serving,
+            _callers: callers,
         };
         world.start().await;
         world
@@ -109,67 +72,17 @@ impl World {
 
     /// Starts the payment process on the store that is there.
     pub(crate) async fn start(&mut self) {
-        let identity = issue(&self.dir, &self.authority, "payment");
-        let variables = [
-            ("SEKAT_IDENTITY_DIR", identity.display().to_string()),
-            ("SEKAT_MESH_LISTEN", self.payment_at.to_string()),
-            ("SEKAT_PROFILE", "dev".to_owned()),
-            ("SEKAT_TRUST_DIR", self.dir.path().join("trust").display().to_string()),
-            ("SEKAT_DATA_DIR", self.data_dir().display().to_string()),
-            ("SEKAT_UPSTREAM_PSP_CONNECTOR", self.connector_at.to_string()),
-        ];
-        let mut env = Env::from_vars(variables);
-        let (settings, config) = (Settings::read(&mut env), Config::read(&mut env));
-        env.finish().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (ready, is_ready) = tokio::sync::oneshot::channel();
-        runtime.spawn(async move {
-            // What a killed process held is free as soon as its last task is gone.
-            let mut look = tokio::time::interval(POLL);
-            let server = loop {
-                look.tick().await;
-                let Ok(mesh) = Mesh::open("payment", settings.clone()).await else {
-                    continue;
-                };
-                match sekat_payment::build(config.clone(), mesh).await {
-                    Ok(server) => break server,
-                    Err(error) if error.to_string().contains("held by another") => {}
-                    Err(error) => panic!("{error}"),
-                }
-            };
-            ready.send(()).unwrap();
-            server.serve().await.unwrap();
-        });
-        self.process = Some(runtime);
-        within(is_ready).await.unwrap();
+        self.payment = Some(self.mesh.start_killable("payment", &[], Config::read, sekat_payment::build).await);
     }
 
     /// Ends the payment process as `kill -9` does: in the middle of whatever it does.
-    pub(crate) fn kill(&mut self) {
-        self.process.take().unwrap().shutdown_background();
-    }
-
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+    pub(crate) async fn kill(&mut self) {
+        self.payment.take().unwrap().kill().await;
     }
 
     /// A request of the buyer `account`, as an edge forwards it.
     pub(crate) fn of<T>(&self, account: &str, request: T) -> Request<T> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let claims = EndUserClaims {
-            iss: ISSUER.to_owned(),
-            aud: Audience::CommerceEdge,
-            sub: account.to_owned(),
-            sid: "sessions/s".to_owned(),
-            scope: Scope::Buyer,
-            merchant: None,
-            exp: now + 600,
-            iat: now,
-        };
-        let mut request = Request::new(request);
-        let token = claims.sign(&self.tokens).unwrap();
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        request
+        signed_in(&self.mesh.buyer(account), request)
     }
 
     /// The buyer asks for a virtual account.
@@ -186,17 +99,13 @@ impl World {
 
     /// Waits until the buyer sees the payment in `state`.
     pub(crate) async fn reaches(&self, id: &str, state: v1::PaymentIntentState) -> v1::PaymentIntent {
-        let mut look = tokio::time::interval(POLL);
-        let looking = async {
-            loop {
-                look.tick().await;
-                let seen = self.seen(id).await;
-                if seen.state() == state {
-                    return seen;
-                }
-            }
-        };
-        within(looking).await
+        let mut seen = v1::PaymentIntent::default();
+        eventually(state.as_str_name(), async || {
+            seen = self.seen(id).await;
+            seen.state() == state
+        })
+        .await;
+        seen
     }
 
     /// The bank reports a payment; `signature` is `genuine` or not.
@@ -307,35 +216,4 @@ pub(crate) fn refusal<T: std::fmt::Debug>(reply: Result<T, Status>) -> (tonic::C
 
 pub(crate) async fn within<F: IntoFuture>(work: F) -> F::Output {
     tokio::time::timeout(PATIENCE, work).await.expect("in time")
-}
-
-fn issue(dir: &TempDir, authority: &CertificateAuthority, workload: &str) -> PathBuf {
-    let id = SpiffeId::parse(&format!("spiffe://commerce.sekat.local/{workload}")).unwrap();
-    let at = dir.path().join(workload);
-    let svid = authority.issue(&id, Duration::from_secs(3_600)).unwrap();
-    write_identity(&at, &svid, authority.bundle_pem(), &[]).unwrap();
-    at
-}
-
-async fn process(
-    dir: &TempDir,
-    authority: &CertificateAuthority,
-    workload: &'static str,
-    variables: &[(&str, String)],
-) -> Mesh {
-    let identity = issue(dir, authority, workload);
-    let usual = [("SEKAT_IDENTITY_DIR", identity.display().to_string()), ("SEKAT_PROFILE", "dev".to_owned())];
-    let mut env = Env::from_vars(usual.into_iter().chain(variables.iter().cloned()));
-    let settings = Settings::read(&mut env);
-    env.finish().unwrap();
-    Mesh::open(workload, settings).await.unwrap()
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.shutdown_background();
-        }
-        self.meshes.iter().for_each(|mesh| mesh.shutdown().cut());
-    }
 }
