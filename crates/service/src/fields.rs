@@ -18,6 +18,18 @@ impl Violations {
         }
     }
 
+    /// `value`, or a note that `field` must obey `rule`.
+    pub fn take<T>(&mut self, field: impl Into<String>, rule: &'static str, value: Option<T>) -> Option<T> {
+        self.check(value.is_some(), field, rule);
+        value
+    }
+
+    /// All that was noted.
+    #[must_use]
+    pub fn into_invalid(self) -> Invalid {
+        Invalid(self.0)
+    }
+
     /// # Errors
     /// All that was noted, if anything was.
     pub fn finish(self) -> Result<(), Invalid> {
@@ -71,12 +83,16 @@ mod tests {
         violations.check(true, "a", "must be a");
         violations.check(false, "b", "must be b");
         violations.check(false, format!("c[{}]", 1), "must be c");
+        assert_eq!(violations.take("d", "must be d", Some(4)), Some(4));
         let status = Status::from(violations.finish().unwrap_err());
         assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "b: must be b; c[1]: must be c"));
         let fields: Vec<_> =
             status.get_details_bad_request().unwrap().field_violations.into_iter().map(|found| found.field).collect();
         assert_eq!(fields, ["b", "c[1]"]);
         assert!(Violations::default().finish().is_ok());
+        let mut violations = Violations::default();
+        assert_eq!(violations.take::<u8>("d", "must be d", None), None);
+        assert_eq!(violations.into_invalid().to_string(), "d: must be d");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! A cart as the store keeps it: skus and quantities, no prices.
 
 use sekat_api_order::v1;
+use sekat_service::timestamp;
 use sekat_store::{Tx, Value};
 
 use crate::error::Error;
-use crate::order::timestamp;
 
 /// The most lines of a cart: as many as catalog prices and reserves at once.
 pub(crate) const MAX_LINES: usize = 50;

@@ -7,7 +7,8 @@ use sekat_api_google::r#type::Money as WireMoney;
 use sekat_identity::jws::JwsError;
 use sekat_mesh::refusal::{ERROR_DOMAIN, invalid, refuse, retry_after};
 use sekat_money::{Money, MoneyError};
-use sekat_store::{ErrorKind, StoreError};
+use sekat_service::{internal, store_refusal};
+use sekat_store::StoreError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -68,8 +69,8 @@ pub(crate) enum Error {
     Store(#[from] StoreError),
 }
 
-/// When a caller may come again if the store is overloaded: the median write is over by then.
-const OVERLOAD_PAUSE: Duration = Duration::from_millis(100);
+/// When a caller may come again if a peer could not answer: a call that was lost takes no longer.
+const PEER_PAUSE: Duration = Duration::from_millis(100);
 
 /// When a caller may ask again for an order that is still being placed.
 const UNDER_WAY_PAUSE: Duration = Duration::from_millis(500);
@@ -95,22 +96,9 @@ impl From<Error> for Status {
             Error::NotPriced | Error::Amounts(_) | Error::WrongReply(_) | Error::Unreadable(_) => internal(&error),
             Error::Caller(status) => *status,
             Error::Peer { ref status, .. } => peer(&error, status, text),
-            Error::Store(ref store) => match store.kind() {
-                ErrorKind::InvalidArgument => refuse(Code::InvalidArgument, "INVALID_ARGUMENT", text),
-                ErrorKind::RequestIdReused => refuse(Code::AlreadyExists, "REQUEST_ID_REUSED", text),
-                ErrorKind::Overloaded => retry_after(Code::ResourceExhausted, "OVERLOADED", text, OVERLOAD_PAUSE),
-                ErrorKind::Expired => refuse(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", text),
-                ErrorKind::Unavailable => refuse(Code::Unavailable, "STORE_STOPPED", "the store has stopped"),
-                ErrorKind::Internal => internal(&error),
-            },
+            Error::Store(error) => store_refusal(&error),
         }
     }
-}
-
-/// A fault of ours: what it was is for the log.
-fn internal(error: &Error) -> Status {
-    tracing::error!(error = error as &dyn std::error::Error, "a call failed");
-    refuse(Code::Internal, "INTERNAL", "something went wrong here; it was logged")
 }
 
 /// A peer's failure is ours to the caller; only whether and when to come again is passed on.
@@ -118,7 +106,7 @@ fn peer(error: &Error, status: &Status, text: String) -> Status {
     match status.code() {
         Code::DeadlineExceeded => refuse(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", text),
         Code::Unavailable | Code::ResourceExhausted | Code::Aborted | Code::Cancelled => {
-            retry_after(Code::Unavailable, "PEER_UNAVAILABLE", text, OVERLOAD_PAUSE)
+            retry_after(Code::Unavailable, "PEER_UNAVAILABLE", text, PEER_PAUSE)
         }
         _ => internal(error),
     }
@@ -168,11 +156,6 @@ mod tests {
             (peer(Code::DeadlineExceeded), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (peer(Code::PermissionDenied), Code::Internal, "INTERNAL"),
             (Error::Store(StoreError::RequestIdReused), Code::AlreadyExists, "REQUEST_ID_REUSED"),
-            (Error::Store(StoreError::InvalidRequestId), Code::InvalidArgument, "INVALID_ARGUMENT"),
-            (Error::Store(StoreError::Overloaded), Code::ResourceExhausted, "OVERLOADED"),
-            (Error::Store(StoreError::Expired), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
-            (Error::Store(StoreError::Stopped { source: None }), Code::Unavailable, "STORE_STOPPED"),
-            (Error::Store(StoreError::JobPanicked), Code::Internal, "INTERNAL"),
         ] {
             let status = Status::from(error);
             assert_eq!((status.code(), reason(&status).as_deref()), (code, Some(expected)));

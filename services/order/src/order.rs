@@ -6,6 +6,7 @@ use prost::Message as _;
 use sekat_api_order::v1;
 use sekat_mesh::context::TraceContext;
 use sekat_money::{Currency, Money};
+use sekat_service::timestamp;
 use sekat_store::{NewItem, Row, Store, StoreError, Tx, Value, WorkQueue, now_ms};
 
 use crate::error::Error;
@@ -315,10 +316,4 @@ impl Line {
 pub(crate) async fn load(store: &Store, id: &str) -> Result<Order, Error> {
     let id = id.to_owned();
     store.read(move |tx| Order::load(tx, &id)?.ok_or(Error::NotFound("order"))).await
-}
-
-/// Milliseconds since the Unix epoch, as the wire has it.
-pub(crate) fn timestamp(ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1000)).unwrap_or_default().saturating_mul(1_000_000);
-    prost_types::Timestamp { seconds: ms.div_euclid(1000), nanos }
 }

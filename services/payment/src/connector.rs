@@ -8,6 +8,7 @@ use sekat_api_connector::v1::payment_connector_service_client::PaymentConnectorS
 use sekat_mesh::refusal::reason;
 use sekat_mesh::{Channel, context};
 use sekat_money::Money;
+use sekat_service::timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tonic::{Code, Status};
@@ -16,7 +17,7 @@ use crate::charge::{Answer, Step};
 use crate::error::Error;
 use crate::ingest_notification::Notification;
 use crate::intents::{Bank, Intent, VirtualAccount};
-use crate::wire::{millis, timestamp};
+use crate::wire::millis;
 
 /// What one question may take: the contract's deadline of the connector's calls.
 const CALL_LIMIT: Duration = Duration::from_secs(8);

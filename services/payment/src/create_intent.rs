@@ -1,10 +1,11 @@
 //! CreatePaymentIntent: opens a payment once under the name that its caller chose.
 
 use sekat_money::{Currency, Money};
+use sekat_service::Violations;
 use sekat_store::Tx;
 
 use crate::config::AmountRange;
-use crate::error::{Error, Violation};
+use crate::error::Error;
 use crate::intent::{Refusal, Standing, State};
 use crate::intents::{Found, Intent, find, insert};
 
@@ -73,14 +74,12 @@ fn decide(found: &Found, new: &NewIntent, payable: AmountRange, now_ms: i64) -> 
 }
 
 fn refuse_malformed(new: &NewIntent, now_ms: i64) -> Result<(), Error> {
-    let mut violations = Vec::new();
-    if new.amount.currency() != Currency::Idr || !new.amount.is_positive() {
-        violations.push(Violation { field: "amount", expected: "more than zero, in IDR" });
-    }
-    if new.expire_ms <= now_ms || new.expire_ms > now_ms.saturating_add(MAX_LIFE_MS) {
-        violations.push(Violation { field: "expire_time", expected: "in the future, at most 7 days from now" });
-    }
-    if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }
+    let is_payable = new.amount.currency() == Currency::Idr && new.amount.is_positive();
+    let is_in_time = new.expire_ms > now_ms && new.expire_ms <= now_ms.saturating_add(MAX_LIFE_MS);
+    let mut violations = Violations::default();
+    violations.check(is_payable, "amount", "must be more than zero, in IDR");
+    violations.check(is_in_time, "expire_time", "must be in the future, at most 7 days from now");
+    Ok(violations.finish()?)
 }
 
 fn open(new: &NewIntent, now_ms: i64) -> Intent {

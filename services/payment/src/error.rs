@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use sekat_mesh::refusal::{invalid, refuse, retry_after};
-use sekat_store::{ErrorKind, StoreError};
+use sekat_mesh::refusal::{refuse, retry_after};
+use sekat_service::{Invalid, internal, store_refusal};
+use sekat_store::StoreError;
 use tonic::{Code, Status};
 
 use crate::{intent, ledger};
@@ -11,24 +12,12 @@ use crate::{intent, ledger};
 /// After which time a caller may ask again for what waits for a provider: its answers take about a second.
 const PROVIDER_RETRY: Duration = Duration::from_secs(1);
 
-/// After which time a caller may ask again when the store is busy: a group of transactions takes milliseconds.
-const STORE_RETRY: Duration = Duration::from_millis(50);
-
-/// A field that is not as it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The path of the field.
-    pub field: &'static str,
-    /// What it must be; never what it is.
-    pub expected: &'static str,
-}
-
 /// Everything that can go wrong. No text holds a classified value.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Fields of the request are malformed.
-    #[error("the request is malformed")]
-    Invalid(Vec<Violation>),
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// There is no such payment, or it is somebody else's.
     #[error("there is no such payment")]
     NotFound,
@@ -88,14 +77,12 @@ impl From<ledger::Refusal> for Error {
     }
 }
 
-/// What a client is told. What is internal is logged here and leaves as INTERNAL without a text of its own.
+/// What a client is told. What is internal is logged and leaves as INTERNAL without a text of its own.
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Invalid(violations) => {
-                invalid("INVALID_ARGUMENT", violations.into_iter().map(|found| (found.field, found.expected)))
-            }
+            Error::Invalid(fields) => fields.into(),
             Error::NotFound => refuse(Code::NotFound, "PAYMENT_INTENT_NOT_FOUND", message),
             Error::AccountNotFound => refuse(Code::NotFound, "LEDGER_ACCOUNT_NOT_FOUND", message),
             Error::Refused(refusal) => refuse(Code::FailedPrecondition, reason(refusal), refusal.to_string()),
@@ -109,7 +96,7 @@ impl From<Error> for Status {
                 retry_after(Code::Unavailable, "CONNECTOR_UNAVAILABLE", message, PROVIDER_RETRY)
             }
             Error::ResumeTokenUnknown => refuse(Code::InvalidArgument, "RESUME_TOKEN_UNKNOWN", message),
-            Error::Store(error) => store_status(&error),
+            Error::Store(error) => store_refusal(&error),
             Error::ConnectorAnswer(_) | Error::Ledger(_) | Error::LedgerBroken(_) | Error::Stored(_) => {
                 internal(&error)
             }
@@ -128,25 +115,4 @@ const fn reason(refusal: intent::Refusal) -> &'static str {
         intent::Refusal::Failed => "PAYMENT_FAILED",
         intent::Refusal::OtherMethod => "PAYMENT_METHOD_ALREADY_CHOSEN",
     }
-}
-
-fn store_status(error: &StoreError) -> Status {
-    let message = error.to_string();
-    match error.kind() {
-        ErrorKind::InvalidArgument => refuse(Code::InvalidArgument, "INVALID_ARGUMENT", message),
-        ErrorKind::RequestIdReused => refuse(Code::AlreadyExists, "REQUEST_ID_REUSED", message),
-        ErrorKind::Overloaded => {
-            retry_after(Code::ResourceExhausted, "STORE_OVERLOADED", "the payment store is busy", STORE_RETRY)
-        }
-        ErrorKind::Expired => refuse(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed in the queue"),
-        ErrorKind::Unavailable => {
-            refuse(Code::Unavailable, "STORE_UNAVAILABLE", "the payment store has stopped; send the request again")
-        }
-        ErrorKind::Internal => internal(error),
-    }
-}
-
-fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
-    tracing::error!(error, "a request met a fault of this service");
-    refuse(Code::Internal, "INTERNAL", "a fault of the payment service; its log has the cause under this trace id")
 }

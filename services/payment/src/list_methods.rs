@@ -1,23 +1,33 @@
 //! ListPaymentMethods: the ways to pay that this binary knows.
 
-/// A way to pay, as buyers see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Method {
-    /// A stable word.
-    pub id: &'static str,
-    /// For people.
-    pub display_name: &'static str,
-}
+use sekat_api_payment::v1::{ListPaymentMethodsRequest, ListPaymentMethodsResponse, PaymentMethodOption};
+use sekat_service::Page;
+use sekat_store::{FilterDigest, PageTokens};
 
-/// All of them, by id.
-pub const METHODS: &[Method] = &[Method { id: "virtual_account/bca", display_name: "BCA Virtual Account" }];
+use crate::error::Error;
 
-/// Up to `limit` of `methods` whose ids come after `after`, and whether there are more.
-#[must_use]
-pub fn page<'a>(methods: &'a [Method], after: &str, limit: usize) -> (&'a [Method], bool) {
-    let rest = methods.partition_point(|method| method.id <= after);
-    let rest = methods.get(rest..).unwrap_or_default();
-    (rest.get(..limit).unwrap_or(rest), rest.len() > limit)
+/// All of them, by id: a stable word, and a name for people.
+const METHODS: &[(&str, &str)] = &[("virtual_account/bca", "BCA Virtual Account")];
+
+/// The most of a page, and what it has if the caller does not say: more than there will ever be.
+const MAX_METHODS: u32 = 50;
+
+/// One page of [`METHODS`].
+///
+/// # Errors
+/// For a token that was not made for this list, and for a negative size.
+pub fn list_methods(
+    tokens: &PageTokens,
+    request: &ListPaymentMethodsRequest,
+) -> Result<ListPaymentMethodsResponse, Error> {
+    let filter = FilterDigest::new("ListPaymentMethods", &[]);
+    let page = Page::new(tokens, filter, &request.page_token, request.page_size, (MAX_METHODS, MAX_METHODS))?;
+    let after = page.after();
+    let rows = METHODS.iter().filter(|(id, _)| *id > after.as_str()).map(|(id, display_name)| {
+        ((*id).to_owned(), PaymentMethodOption { id: (*id).to_owned(), display_name: (*display_name).to_owned() })
+    });
+    let (methods, next_page_token) = page.cut(rows)?;
+    Ok(ListPaymentMethodsResponse { methods, next_page_token })
 }
 
 #[cfg(test)]
@@ -25,17 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_follow_each_other_without_gap() {
-        let methods = ["a", "b", "c"].map(|id| Method { id, display_name: id });
-        let ids = |(page, more): (&[Method], bool)| (page.iter().map(|method| method.id).collect::<String>(), more);
-        assert_eq!(ids(page(&methods, "", 2)), ("ab".to_owned(), true));
-        assert_eq!(ids(page(&methods, "b", 2)), ("c".to_owned(), false));
-        assert_eq!(ids(page(&methods, "", 3)), ("abc".to_owned(), false));
-        assert_eq!(ids(page(&methods, "c", 2)), (String::new(), false));
-    }
-
-    #[test]
     fn the_methods_are_sorted_by_id() {
-        assert!(METHODS.is_sorted_by(|one, other| one.id < other.id));
+        assert!(METHODS.is_sorted_by(|(one, _), (other, _)| one < other));
     }
 }

@@ -11,7 +11,8 @@ use sekat_api_payment::v1::payment_event_service_server::PaymentEventService;
 use sekat_api_payment::v1::payment_intent_service_server::PaymentIntentService;
 use sekat_mesh::Permit;
 use sekat_money::Money;
-use sekat_store::{FilterDigest, page_size};
+use sekat_service::{Invalid, Page, Violations};
+use sekat_store::FilterDigest;
 use tonic::{Request, Response, Status};
 
 use crate::cancel::{self, Canceled};
@@ -24,17 +25,14 @@ use crate::ingest_notification::{Ingested, ingest};
 use crate::intent::CancelReason;
 use crate::intents::{Bank, Found, Viewer};
 use crate::ledger;
-use crate::list_methods::{METHODS, page};
+use crate::list_methods::list_methods;
 use crate::service::{Payment, moment};
 use crate::watch_events::{position, watch};
-use crate::wire::{self, Fields};
+use crate::wire;
 
-/// Rows of a page when the caller does not say.
-const DEFAULT_PAGE: u32 = 50;
-
-/// The most rows of a page: of transfers 50 kilobytes, of methods more than there will ever be.
+/// Transfers of a page when the caller does not say, and at most: 50 kilobytes.
+const DEFAULT_TRANSFERS: u32 = 50;
 const MAX_TRANSFERS: u32 = 200;
-const MAX_METHODS: u32 = 50;
 
 /// The most that a provider's notification may hold, in bytes: real ones have less than 4 KiB.
 const MAX_NOTIFICATION_BYTES: usize = 64 * 1024;
@@ -144,17 +142,7 @@ impl PaymentIntentService for Payment {
         &self,
         request: Request<v1::ListPaymentMethodsRequest>,
     ) -> Result<Response<v1::ListPaymentMethodsResponse>, Status> {
-        let request = request.into_inner();
-        let filter = FilterDigest::new("ListPaymentMethods", &[]);
-        let after = self.cursor(filter, &request.page_token)?.unwrap_or_default();
-        let limit = page_size(request.page_size, DEFAULT_PAGE, MAX_METHODS).map_err(Error::Store)?;
-        let (methods, more) = page(METHODS, &after, usize::try_from(limit).unwrap_or(usize::MAX));
-        let next_page_token = self.next_page(filter, methods.last().filter(|_| more).map(|last| last.id))?;
-        let methods = methods.iter().map(|method| v1::PaymentMethodOption {
-            id: method.id.to_owned(),
-            display_name: method.display_name.to_owned(),
-        });
-        Ok(Response::new(v1::ListPaymentMethodsResponse { methods: methods.collect(), next_page_token }))
+        Ok(Response::new(list_methods(self.store.pages(), request.get_ref())?))
     }
 }
 
@@ -178,10 +166,8 @@ impl LedgerService for Payment {
         &self,
         request: Request<v1::GetLedgerAccountRequest>,
     ) -> Result<Response<v1::LedgerAccount>, Status> {
-        let mut fields = Fields::default();
-        let id = wire::id_in(&request.get_ref().name, "ledgerAccounts");
-        let id = fields.take("name", "ledgerAccounts/{ledger_account}", id).map(str::to_owned);
-        let id = id.ok_or_else(|| fields.error())?;
+        let id = wire::id_in(&request.get_ref().name, "ledgerAccounts").map(str::to_owned);
+        let id = id.ok_or_else(|| Invalid::field("name", "must be ledgerAccounts/{ledger_account}"))?;
         let account = self.store.read(move |tx| ledger::read::get_account(tx, &id)).await?;
         Ok(Response::new(wire::ledger_account(&account)))
     }
@@ -196,20 +182,17 @@ impl LedgerService for Payment {
             name => wire::intent_id(name)?,
         };
         let filter = FilterDigest::new("ListLedgerTransfers", &[payment_intent.as_bytes()]);
-        let after = match self.cursor(filter, &request.page_token)? {
-            Some(cursor) => cursor.parse().map_err(|_| Error::Stored("page token"))?,
-            None => 0,
+        let sizes = (DEFAULT_TRANSFERS, MAX_TRANSFERS);
+        let page = Page::new(self.store.pages(), filter, &request.page_token, request.page_size, sizes);
+        let page = page.map_err(Error::Store)?;
+        let after = match page.after().as_str() {
+            "" => 0,
+            seq => seq.parse().map_err(|_| Error::Stored("page token"))?,
         };
-        let limit = page_size(request.page_size, DEFAULT_PAGE, MAX_TRANSFERS).map_err(Error::Store)?;
-        // One more than asked for says whether there is another page.
-        let mut entries =
-            self.store.read(move |tx| ledger::read::list(tx, &payment_intent, after, limit.saturating_add(1))).await?;
-        let fits = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = entries.len() > fits;
-        entries.truncate(fits);
-        let last = entries.last().filter(|_| more).map(|last| last.seq.to_string());
-        let next_page_token = self.next_page(filter, last.as_deref())?;
-        let transfers = entries.iter().map(wire::ledger_transfer).collect();
+        let limit = page.limit();
+        let entries = self.store.read(move |tx| ledger::read::list(tx, &payment_intent, after, limit)).await?;
+        let rows = entries.iter().map(|entry| (entry.seq.to_string(), wire::ledger_transfer(entry)));
+        let (transfers, next_page_token) = page.cut(rows).map_err(Error::Store)?;
         Ok(Response::new(v1::ListLedgerTransfersResponse { transfers, next_page_token }))
     }
 }
@@ -230,65 +213,53 @@ impl NotificationService for Payment {
     }
 }
 
-impl Payment {
-    /// The row after which a page begins; nothing for the first page.
-    fn cursor(&self, filter: FilterDigest, token: &str) -> Result<Option<String>, Error> {
-        if token.is_empty() { Ok(None) } else { Ok(Some(self.store.pages().decode(filter, token)?)) }
-    }
-
-    /// The token of the page after the row `last`; empty if there is none.
-    fn next_page(&self, filter: FilterDigest, last: Option<&str>) -> Result<String, Error> {
-        Ok(last.map(|last| self.store.pages().encode(filter, last)).transpose()?.unwrap_or_default())
-    }
-}
-
 fn new_intent(request: &v1::CreatePaymentIntentRequest) -> Result<NewIntent, Error> {
-    let mut fields = Fields::default();
+    let mut fields = Violations::default();
     let id = wire::chosen_id(&request.payment_intent_id);
-    let id = fields.take("payment_intent_id", "4 to 63 of a-z, 0-9 and -", id);
+    let id = fields.take("payment_intent_id", "must be 4 to 63 of a-z, 0-9 and -", id);
     let order = wire::id_in(&request.order, "orders").map(|_| &request.order);
-    let order = fields.take("order", "orders/{order}", order);
+    let order = fields.take("order", "must be orders/{order}", order);
     let buyer = wire::id_in(&request.buyer, "accounts").map(|_| &request.buyer);
-    let buyer = fields.take("buyer", "accounts/{account}", buyer);
+    let buyer = fields.take("buyer", "must be accounts/{account}", buyer);
     let amount = request.amount.as_ref().and_then(|amount| Money::try_from(amount).ok());
-    let amount = fields.take("amount", "more than zero, in IDR, without sen", amount);
+    let amount = fields.take("amount", "must be more than zero, in IDR, without sen", amount);
     let expire_ms = request.expire_time.as_ref().and_then(wire::millis);
-    let expire_ms = fields.take("expire_time", "a time, at most 7 days from now", expire_ms);
+    let expire_ms = fields.take("expire_time", "must be a time, at most 7 days from now", expire_ms);
     let (Some(id), Some(order), Some(buyer), Some(amount), Some(expire_ms)) = (id, order, buyer, amount, expire_ms)
     else {
-        return Err(fields.error());
+        return Err(fields.into_invalid().into());
     };
     Ok(NewIntent { id: id.to_owned(), order: order.clone(), buyer: buyer.clone(), amount, expire_ms })
 }
 
 fn method(request: &v1::ConfirmPaymentIntentRequest) -> Result<Bank, Error> {
-    let mut fields = Fields::default();
     let bank = match &request.method {
         Some(v1::confirm_payment_intent_request::Method::VirtualAccount(method)) => {
-            fields.take("virtual_account.bank", "a bank with virtual accounts", wire::bank(method.bank))
+            wire::bank(method.bank).ok_or(("virtual_account.bank", "must be a bank with virtual accounts"))
         }
-        None => fields.take("method", "one way to pay", None),
+        None => Err(("method", "must be one way to pay")),
     };
-    bank.ok_or_else(|| fields.error())
+    bank.map_err(|(field, rule)| Invalid::field(field, rule).into())
 }
 
 fn reason(request: &v1::CancelPaymentIntentRequest) -> Result<CancelReason, Error> {
-    let mut fields = Fields::default();
-    let reason = match v1::CancelReason::try_from(request.reason) {
-        Ok(v1::CancelReason::Requested) => Some(CancelReason::Requested),
-        Ok(v1::CancelReason::Expired) => Some(CancelReason::Expired),
-        Ok(v1::CancelReason::OrderFailed) => Some(CancelReason::OrderFailed),
-        Ok(v1::CancelReason::Unspecified) | Err(_) => None,
-    };
-    fields.take("reason", "why the payment is given up", reason).ok_or_else(|| fields.error())
+    match v1::CancelReason::try_from(request.reason) {
+        Ok(v1::CancelReason::Requested) => Ok(CancelReason::Requested),
+        Ok(v1::CancelReason::Expired) => Ok(CancelReason::Expired),
+        Ok(v1::CancelReason::OrderFailed) => Ok(CancelReason::OrderFailed),
+        Ok(v1::CancelReason::Unspecified) | Err(_) => {
+            Err(Invalid::field("reason", "must say why the payment is given up").into())
+        }
+    }
 }
 
 fn delivery(request: v1::IngestNotificationRequest) -> Result<Delivery, Error> {
-    let mut fields = Fields::default();
-    let bank = fields.take("channel", "a provider's channel, such as bca", wire::bank_of_channel(&request.channel));
+    let mut fields = Violations::default();
+    let bank =
+        fields.take("channel", "must be a provider's channel, such as bca", wire::bank_of_channel(&request.channel));
     let fits = (1..=MAX_NOTIFICATION_BYTES).contains(&request.body.len());
-    let body = fields.take("body", "1 to 65536 bytes", fits.then_some(request.body));
-    let (Some(bank), Some(body)) = (bank, body) else { return Err(fields.error()) };
+    let body = fields.take("body", "must be 1 to 65536 bytes", fits.then_some(request.body));
+    let (Some(bank), Some(body)) = (bank, body) else { return Err(fields.into_invalid().into()) };
     let headers = request
         .headers
         .into_iter()

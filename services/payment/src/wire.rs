@@ -3,8 +3,9 @@
 use prost_types::Timestamp;
 use sekat_api_payment::v1;
 use sekat_money::Money;
+use sekat_service::{Invalid, timestamp};
 
-use crate::error::{Error, Violation};
+use crate::error::Error;
 use crate::events::Stored;
 use crate::intent::{Event, Funds, State};
 use crate::intents::{Bank, Intent, Tombstone};
@@ -21,14 +22,6 @@ const CHOSEN_ID_BYTES: std::ops::RangeInclusive<usize> = 4..=63;
 /// The longest resource id of others (AIP-122), and of ledger transfers, which is a payment's id and a word.
 const MAX_ID_BYTES: usize = 80;
 
-/// A time as the wire has it, from milliseconds since the Unix epoch.
-#[must_use]
-pub fn timestamp(ms: i64) -> Timestamp {
-    let nanos = ms.rem_euclid(MILLIS_PER_SECOND) * NANOS_PER_MILLI;
-    // Less than 10^9, which fits.
-    Timestamp { seconds: ms.div_euclid(MILLIS_PER_SECOND), nanos: i32::try_from(nanos).unwrap_or_default() }
-}
-
 /// Milliseconds since the Unix epoch, rounded down; nothing if the time is malformed or out of range.
 #[must_use]
 pub fn millis(time: &Timestamp) -> Option<i64> {
@@ -36,26 +29,6 @@ pub fn millis(time: &Timestamp) -> Option<i64> {
         return None;
     }
     time.seconds.checked_mul(MILLIS_PER_SECOND)?.checked_add(i64::from(time.nanos) / NANOS_PER_MILLI)
-}
-
-/// Collects what is wrong with a request, so that all of it is said at once.
-#[derive(Default)]
-pub struct Fields(Vec<Violation>);
-
-impl Fields {
-    /// `value`, or a note that `field` must be what is `expected`.
-    pub fn take<T>(&mut self, field: &'static str, expected: &'static str, value: Option<T>) -> Option<T> {
-        if value.is_none() {
-            self.0.push(Violation { field, expected });
-        }
-        value
-    }
-
-    /// All that was noted.
-    #[must_use]
-    pub fn error(self) -> Error {
-        Error::Invalid(self.0)
-    }
 }
 
 /// The id in `{collection}/{id}`.
@@ -78,9 +51,8 @@ pub fn chosen_id(id: &str) -> Option<&str> {
 /// # Errors
 /// [`Error::Invalid`] naming the field `name`.
 pub fn intent_id(name: &str) -> Result<String, Error> {
-    let mut fields = Fields::default();
     let id = id_in(name, "paymentIntents").and_then(chosen_id);
-    fields.take("name", "paymentIntents/{payment_intent}", id).map(str::to_owned).ok_or_else(|| fields.error())
+    id.map(str::to_owned).ok_or_else(|| Invalid::field("name", "must be paymentIntents/{payment_intent}").into())
 }
 
 /// The bank of a field; none if it is not stated or not known.

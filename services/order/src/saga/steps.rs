@@ -12,12 +12,13 @@ use sekat_api_payment::v1::{
     PaymentIntentState,
 };
 use sekat_mesh::refusal::reason;
+use sekat_service::timestamp;
 use tonic::{Code, Response, Status};
 
 use super::machine::Step;
 use super::{Event, Reason};
 use crate::name::derived;
-use crate::order::{Order, timestamp};
+use crate::order::Order;
 use crate::shop::Peers;
 
 /// What is known after a step.
