@@ -22,6 +22,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
 ];
 
 const RUNTIME: &[&str] = &[
+    "sekat-codec",
     "sekat-identity",
     "sekat-mesh",
     "sekat-store",

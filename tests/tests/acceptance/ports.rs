@@ -4,13 +4,16 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use acceptance::shop::{Person, SessionScope};
+use acceptance::shop::{Buyer, Person, SessionScope, request_id};
 use acceptance::wire::{Identity, Outcome, call, handshake, mint, plain_channel, send_plain, tls, tls12_hello};
 use acceptance::{Mesh, wire};
 use bytes::Bytes;
 use rustls::ClientConfig;
+use sekat_api_order::v1::CreateCartRequest;
+use sekat_api_order::v1::cart_service_client::CartServiceClient;
 use sekat_identity::ca::CertificateAuthority;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use crate::edges::{Edge, GARBAGE, UNKNOWN, domain_of, id_of, judge, paths};
 
@@ -148,6 +151,23 @@ async fn the_public_reaches_what_its_scope_admits_and_neither_edge_takes_the_oth
     }
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
     assert!(reached > 100, "{reached} calls reached a handler");
+}
+
+#[tokio::test]
+async fn a_field_beyond_the_limit_of_its_contract_is_refused_by_name() {
+    let mesh = Mesh::shared();
+    let buyer = Buyer::sign_up(&mesh).await;
+    let mut carts = CartServiceClient::new(mesh.public("commerce-edge"));
+    let mut create = async |request_id: String| {
+        let creation = CreateCartRequest { request_id, ..Default::default() };
+        carts.create_cart(buyer.request(creation)).await.map(tonic::Response::into_inner)
+    };
+    create(request_id()).await.expect("36 bytes are within the 64");
+    let refused = create("x".repeat(65)).await.expect_err("65 bytes are not");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let fields = refused.get_details_bad_request().expect("a BadRequest").field_violations;
+    let named: Vec<_> = fields.iter().map(|found| (found.field.as_str(), found.description.as_str())).collect();
+    assert_eq!(named, [("request_id", "must be at most 64 bytes long")]);
 }
 
 #[tokio::test]

@@ -108,16 +108,16 @@ fn debug_oneof(model: &Model, package: &str, message: &Message, oneof: &Oneof) -
             }
         };
     }
-    implement(&oneof_path(model, package, message, oneof), &format!("match self {{\n{arms}}}\n"))
+    implement(&oneof_path(model, package, message, &oneof.name), &format!("match self {{\n{arms}}}\n"))
 }
 
 /// The path of a oneof's enum, which gets a suffix if a nested type has its name.
-fn oneof_path(model: &Model, package: &str, message: &Message, oneof: &Oneof) -> String {
-    let path = rust::path(package, &format!("{}.{}", message.name, oneof.name));
+pub(super) fn oneof_path(model: &Model, package: &str, message: &Message, oneof: &str) -> String {
+    let path = rust::path(package, &format!("{}.{}", message.name, oneof));
     let nested = |name: &String| {
         name.strip_prefix(&message.name)
             .and_then(|rest| rest.strip_prefix('.'))
-            .is_some_and(|nested| rust::camel(nested) == rust::camel(&oneof.name))
+            .is_some_and(|nested| rust::camel(nested) == rust::camel(oneof))
     };
     let taken = model.messages.keys().any(nested) || model.enums.keys().any(nested);
     if taken { path + "OneOf" } else { path }

@@ -4,6 +4,7 @@
 //! error elsewhere in the tree is printed, and fails the build of the crate whose package it is in.
 
 mod canaries;
+mod limits;
 mod messages;
 mod policy;
 mod routes;
@@ -140,6 +141,7 @@ impl Tree {
             .skip_debug(["."])
             // Encoding is deterministic, because a repeated request is known by the digest of its bytes.
             .btree_map(".")
+            .codec_path("::sekat_codec::Codec")
             .extern_path(".google.rpc", "::sekat_api_google::rpc")
             .emit_rerun_if_changed(false)
             .out_dir(out);
@@ -151,6 +153,7 @@ impl Tree {
         builder.compile_fds(set).map_err(Failure::Generate)?;
         let mut code = policy::api(&self.model, package).ok_or(Failure::Incomplete)?;
         code += &messages::debug(&self.model, package);
+        code += &limits::bounded(&self.model, package);
         code += &canaries::tests(&self.model, &self.source.pool, package);
         write(out, "policy.rs", &code)?;
         write(out, policy::DESCRIPTOR_SET, descriptor_set(&files))
