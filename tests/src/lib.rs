@@ -16,6 +16,7 @@
 //! - [`Mesh`]: `sekat up` in a folder of its own, on ports of its own. [`Mesh::shared`] is one seeded mesh for all
 //!   tests that break nothing. When a test fails, the ends of all logs are printed.
 //! - [`wire`]: calls as any identity, with any certificate, to any listener.
+//! - [`relay`]: a man in the middle of a connection.
 //! - [`shop`]: sellers, buyers and what they do, over the public edges.
 //! - [`records`]: what the processes wrote down: counters, access records, stores.
 //! - [`cli`]: the `sekat` program itself. [`golden`]: comparison with reviewed files.
@@ -35,6 +36,7 @@ pub mod golden;
 mod mesh;
 mod ports;
 pub mod records;
+pub mod relay;
 pub mod shop;
 mod wait;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! What processes wrote down: counters of calls, access records, stores.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
@@ -39,6 +40,9 @@ pub struct Access {
     pub trace_id: String,
 }
 
+/// Connections that were refused, by listener and reason.
+pub type RefusedConnections = BTreeMap<String, BTreeMap<String, u64>>;
+
 impl Mesh {
     /// The counters of a workload, at most five seconds old while it runs and exact once it was stopped.
     ///
@@ -46,10 +50,29 @@ impl Mesh {
     /// If there are none.
     #[must_use]
     pub fn counters(&self, workload: &str) -> Vec<Count> {
-        let path = self.data().join("stores").join(workload).join(format!("{workload}.counters.json"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         // The first line holds totals.
+        let text = self.counters_text(workload);
         text.lines().skip(1).map(|line| serde_json::from_str(line).expect("a count")).collect()
+    }
+
+    /// The connections that a workload's listeners refused, as fresh as [`Self::counters`].
+    ///
+    /// # Panics
+    /// If they were not counted.
+    #[must_use]
+    pub fn refused_connections(&self, workload: &str) -> RefusedConnections {
+        #[derive(Deserialize)]
+        struct Totals {
+            refused_connections: RefusedConnections,
+        }
+        let text = self.counters_text(workload);
+        let totals: Totals = serde_json::from_str(text.lines().next().unwrap_or_default()).expect("totals");
+        totals.refused_connections
+    }
+
+    fn counters_text(&self, workload: &str) -> String {
+        let path = self.data().join("stores").join(workload).join(format!("{workload}.counters.json"));
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// The store of a workload, to read. Its owner may be running.

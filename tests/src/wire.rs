@@ -115,10 +115,16 @@ impl Mesh {
     /// # Panics
     /// If the identity cannot be read.
     pub async fn trusting_channel_as(&self, workload: &str, listener: &str) -> Channel {
+        channel(&self.running().mesh[listener], self.trusting_tls_as(workload, listener).await, invalid_name())
+    }
+
+    /// The TLS of [`Self::trusting_channel_as`].
+    ///
+    /// # Panics
+    /// If the identity cannot be read.
+    pub async fn trusting_tls_as(&self, workload: &str, listener: &str) -> Arc<ClientConfig> {
         let source = Source::open(&self.identity(workload)).await.expect("the identity can be read");
-        let server = server_of(listener);
-        let config = sekat_identity::tls::client_config(&source, server.parse().expect("a SPIFFE ID"));
-        channel(&self.running().mesh[listener], config, invalid_name())
+        sekat_identity::tls::client_config(&source, server_of(listener).parse().expect("a SPIFFE ID"))
     }
 
     /// A channel to a public address (`showcase-edge`, `commerce-edge`, `notify-ingress`), as an app makes it. It
@@ -135,8 +141,7 @@ impl Mesh {
             "notify-ingress" => &running.notify_ingress,
             _ => panic!("{edge} is no edge"),
         };
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        channel(address, web_tls(&running.web_authority), name)
+        channel(address, web_tls(&running.web_authority), loopback_name())
     }
 }
 
@@ -167,7 +172,11 @@ pub fn tls(identity: Option<&Identity>) -> Arc<ClientConfig> {
 }
 
 /// TLS as on the web, with the authority in a PEM file.
-fn web_tls(authority: &Path) -> Arc<ClientConfig> {
+///
+/// # Panics
+/// If the file cannot be read.
+#[must_use]
+pub fn web_tls(authority: &Path) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority).expect("the authority can be read")).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -177,6 +186,15 @@ fn web_tls(authority: &Path) -> Arc<ClientConfig> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     Arc::new(config)
+}
+
+/// The name in the certificates of public addresses.
+///
+/// # Panics
+/// Never.
+#[must_use]
+pub fn loopback_name() -> ServerName<'static> {
+    ServerName::try_from("127.0.0.1").unwrap()
 }
 
 /// A name that nobody looks at.

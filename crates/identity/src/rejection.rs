@@ -34,6 +34,12 @@ pub enum Rejection {
     /// The connection broke before the handshake ended.
     #[error("the connection ended within the handshake")]
     Disconnected,
+    /// The handshake was not over in time.
+    #[error("the handshake was not over in time")]
+    TimedOut,
+    /// A record that was not sealed by the peer for this place in this connection: altered, replayed or forged.
+    #[error("a record was altered, replayed or forged on the way")]
+    BadRecord,
     /// The handshake failed otherwise.
     #[error("the TLS handshake failed")]
     Handshake,
@@ -111,6 +117,8 @@ impl Rejection {
             Self::NoProofOfKey => "no_proof_of_key",
             Self::RefusedByPeer => "refused_by_peer",
             Self::Disconnected => "disconnected",
+            Self::TimedOut => "timed_out",
+            Self::BadRecord => "bad_record",
             Self::Handshake => "handshake",
             Self::MalformedCertificate => "malformed_certificate",
             Self::NoUriSan => "no_uri_san",
@@ -135,7 +143,8 @@ impl Rejection {
     /// Why a handshake that `tokio-rustls` gave up failed.
     #[must_use]
     pub fn of_handshake(error: &io::Error) -> Self {
-        Self::find(error).unwrap_or(Self::Disconnected)
+        let broke = if error.kind() == io::ErrorKind::TimedOut { Self::TimedOut } else { Self::Disconnected };
+        Self::find(error).unwrap_or(broke)
     }
 
     /// The rejection or TLS error somewhere in the causes of `error`, for instance of a client's transport error.
@@ -174,6 +183,7 @@ impl Rejection {
             rustls::Error::PeerIncompatible(_) | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
                 Self::Incompatible
             }
+            rustls::Error::DecryptError => Self::BadRecord,
             rustls::Error::InvalidMessage(_) => Self::NotTls,
             rustls::Error::AlertReceived(_) => Self::RefusedByPeer,
             _ => Self::Handshake,

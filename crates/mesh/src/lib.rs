@@ -52,7 +52,7 @@ pub use routes::Routes;
 pub use run::run;
 pub use server::Server;
 pub use shutdown::ShutdownToken;
-pub use telemetry::counters::{CallCount, Direction};
+pub use telemetry::counters::{CallCount, Direction, RefusedConnections};
 
 /// Any error, with its causes.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -2,6 +2,8 @@
 //! connection lives as long as the limits say and ends with GOAWAY, and the loop stops when draining begins. (tonic's
 //! own server waits for connections without limit, ages them without jitter and takes its certificate once.)
 
+mod tls;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -16,13 +18,10 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::ServerConfig;
-use sekat_identity::tls::{PeerIdentity, peer_identity};
+use sekat_identity::tls::PeerIdentity;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
@@ -32,14 +31,17 @@ use tower::util::ServiceExt as _;
 
 use crate::limits::{
     CONNECTION_AGE, CONNECTION_AGE_JITTER_PERCENT, CONNECTION_AGE_PER_CERTIFICATE_LIFE, CONNECTION_GRACE,
-    CONNECTION_IDLE, CONNECTIONS, DRAIN_STREAMS, HANDSHAKE_TIMEOUT, HANDSHAKES, HEADER_LIST_BYTES, KEEPALIVE_TIMEOUT,
-    SERVER_KEEPALIVE_INTERVAL, STREAMS_PER_CONNECTION, Slots,
+    CONNECTION_IDLE, CONNECTIONS, DRAIN_STREAMS, HEADER_LIST_BYTES, KEEPALIVE_TIMEOUT, SERVER_KEEPALIVE_INTERVAL,
+    STREAMS_PER_CONNECTION, Slots,
 };
 use crate::reply::CallBody;
 use crate::shutdown::ShutdownToken;
 use crate::stack::{Activity, Connection, Peer, Stack};
 use crate::telemetry::counters::Direction;
 use crate::telemetry::otlp::Attributes;
+
+use tls::Encrypted;
+pub(crate) use tls::Tls;
 
 /// After an error of `accept` itself, for instance when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -49,11 +51,11 @@ const HTTP1_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a listener serves.
 pub(crate) enum Surface {
     /// Workloads, over mutual TLS.
-    Workloads { name: &'static str, tls: Arc<ServerConfig>, stack: Arc<Stack> },
+    Workloads { tls: Arc<Tls>, stack: Arc<Stack> },
     /// Anybody, over TLS: gRPC, and gRPC-Web in HTTP/1.1 too.
-    Public { tls: Arc<ServerConfig>, stack: Arc<Stack> },
+    Public { tls: Arc<Tls>, stack: Arc<Stack> },
     /// Anybody, over TLS: plain HTTP.
-    Web { tls: Arc<ServerConfig>, router: axum::Router },
+    Web { tls: Arc<Tls>, router: axum::Router },
     /// Probes, in plain text: health and nothing else.
     Health { routes: Routes },
 }
@@ -62,7 +64,6 @@ pub(crate) enum Surface {
 pub(crate) async fn accept(listener: TcpListener, surface: Surface, shutdown: ShutdownToken, connections: TaskTracker) {
     let surface = Arc::new(surface);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     let mut draining = pin!(shutdown.draining());
     loop {
         let accepted = async {
@@ -84,12 +85,11 @@ pub(crate) async fn accept(listener: TcpListener, surface: Surface, shutdown: Sh
             }
         };
         let surface = Arc::clone(&surface);
-        let handshakes = Arc::clone(&handshakes);
         let shutdown = shutdown.clone();
         connections.spawn(async move {
             let stopped = shutdown.clone();
             tokio::select! {
-                () = surface.serve(stream, address, &handshakes, &shutdown) => {}
+                () = surface.serve(stream, address, &shutdown) => {}
                 () = stopped.stopped() => {}
             }
             drop(place);
@@ -98,25 +98,21 @@ pub(crate) async fn accept(listener: TcpListener, surface: Surface, shutdown: Sh
 }
 
 impl Surface {
-    async fn serve(&self, stream: TcpStream, address: SocketAddr, handshakes: &Semaphore, shutdown: &ShutdownToken) {
+    async fn serve(&self, stream: TcpStream, address: SocketAddr, shutdown: &ShutdownToken) {
         // Without effect on correctness; the kernel may refuse for a peer that is gone.
         let _ = stream.set_nodelay(true);
         match self {
-            Self::Workloads { name, tls, stack } => {
-                let Some(stream) = handshake(tls, stream, handshakes).await else { return };
-                match peer_identity(stream.get_ref().1) {
-                    Ok(peer) => serve_workload(name, stream, peer, stack, shutdown).await,
-                    Err(rejection) => {
-                        tracing::warn!(error = &rejection as &dyn std::error::Error, "a peer is not let in");
-                    }
-                }
+            Self::Workloads { tls, stack } => {
+                let Some(stream) = tls.accept(stream).await else { return };
+                let Some(peer) = stream.workload() else { return };
+                serve_workload(tls.listener(), stream, peer, stack, shutdown).await;
             }
             Self::Public { tls, stack } => {
-                let Some(stream) = handshake(tls, stream, handshakes).await else { return };
+                let Some(stream) = tls.accept(stream).await else { return };
                 serve_public(stream, address, stack, shutdown).await;
             }
             Self::Web { tls, router } => {
-                let Some(stream) = handshake(tls, stream, handshakes).await else { return };
+                let Some(stream) = tls.accept(stream).await else { return };
                 serve_web(stream, router.clone(), shutdown).await;
             }
             Self::Health { routes } => {
@@ -132,23 +128,9 @@ impl Surface {
     }
 }
 
-/// A TLS handshake within its limits; failures are the peer's and only logged.
-async fn handshake(tls: &Arc<ServerConfig>, stream: TcpStream, handshakes: &Semaphore) -> Option<TlsStream<TcpStream>> {
-    let shaken = async {
-        let _turn = handshakes.acquire().await.map_err(io::Error::other)?;
-        TlsAcceptor::from(Arc::clone(tls)).accept(stream).await
-    };
-    let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaken).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
-    shaken
-        .inspect_err(|error| {
-            tracing::warn!(error = error as &dyn std::error::Error, "a TLS handshake failed");
-        })
-        .ok()
-}
-
 async fn serve_workload(
-    name: &'static str,
-    stream: TlsStream<TcpStream>,
+    listener: &'static str,
+    stream: Encrypted,
     peer: PeerIdentity,
     stack: &Arc<Stack>,
     shutdown: &ShutdownToken,
@@ -160,7 +142,7 @@ async fn serve_workload(
     let id = peer.id().as_str().to_owned();
     let connection = Arc::new(Connection {
         span: Attributes::default().text("sekat.peer.id", &id).0.into(),
-        counters: stack.telemetry.counters.peer(Direction::Server, name, &id, &stack.table.methods),
+        counters: stack.telemetry.counters.peer(Direction::Server, listener, &id, &stack.table.methods),
         peer: Peer::Workload(peer),
         ending: lifetime.streams_end.clone(),
         activity: Arc::clone(&lifetime.activity),
@@ -174,7 +156,7 @@ async fn serve_workload(
     drive(stream, service, http2_only(), lifetime).await;
 }
 
-async fn serve_public(stream: TlsStream<TcpStream>, address: SocketAddr, stack: &Arc<Stack>, shutdown: &ShutdownToken) {
+async fn serve_public(stream: Encrypted, address: SocketAddr, stack: &Arc<Stack>, shutdown: &ShutdownToken) {
     let lifetime = Lifetime::new(shutdown, CONNECTION_AGE);
     let connection = Arc::new(Connection {
         span: Arc::default(),
@@ -194,7 +176,7 @@ async fn serve_public(stream: TlsStream<TcpStream>, address: SocketAddr, stack: 
     drive(stream, service, http1_too(), lifetime).await;
 }
 
-async fn serve_web(stream: TlsStream<TcpStream>, router: axum::Router, shutdown: &ShutdownToken) {
+async fn serve_web(stream: Encrypted, router: axum::Router, shutdown: &ShutdownToken) {
     let lifetime = Lifetime::new(shutdown, CONNECTION_AGE);
     let activity = Arc::clone(&lifetime.activity);
     let service = service_fn(move |request: Request<Incoming>| {

@@ -23,7 +23,7 @@ use crate::listen::{Surface, accept};
 use crate::server::Server;
 use crate::shutdown::ShutdownToken;
 use crate::telemetry::bridge::Bridge;
-use crate::telemetry::counters::CallCount;
+use crate::telemetry::counters::{CallCount, RefusedConnections};
 use crate::telemetry::recorder::Recorder;
 use crate::telemetry::{Sampler, Target, Telemetry, log};
 
@@ -294,6 +294,12 @@ impl Mesh {
     #[must_use]
     pub fn counters(&self) -> Vec<CallCount> {
         self.0.telemetry.counters.snapshot()
+    }
+
+    /// How many connections each listener refused and why, since the process began.
+    #[must_use]
+    pub fn refused_connections(&self) -> RefusedConnections {
+        self.0.telemetry.counters.refused_connections()
     }
 
     /// Spans that were lost since the process began: there was no room for them, or the collector refused them.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use rustls::ServerConfig;
 use sekat_identity::tls::{ClientTrust, server_config, web_server_config};
 use sekat_policy::{AccessLog, Api, EndUserScope, Listener, MethodPolicy};
 use tokio::task::JoinSet;
@@ -21,7 +20,7 @@ use crate::authorize::Table;
 use crate::limits::{
     DRAIN, IN_FLIGHT_FLOOR, IN_FLIGHT_PER_CORE, InFlight, LAME_DUCK, MESSAGE_BYTES, OPEN_STREAMS, Slots,
 };
-use crate::listen::{Surface, accept, all_done};
+use crate::listen::{Surface, Tls, accept, all_done};
 use crate::mesh::{ConfigError, FEED_LISTENER, HEALTH, ListenerName, MESH_LISTENER, Mesh, PUBLIC_LISTENER, Profile};
 use crate::routes::Routes;
 use crate::stack::{AccessRecords, Stack};
@@ -198,9 +197,8 @@ impl Server {
             [(MESH_LISTENER, workloads, ClientTrust::OwnDomain), (FEED_LISTENER, feed, ClientTrust::OwnAndFederated)]
         {
             if !served.is_empty() {
-                let tls = server_config(mesh.source(), trust);
-                let stack = stack(served).await?;
-                surfaces.push((listener, Surface::Workloads { name: listener.name, tls, stack }));
+                let tls = Tls::new(listener.name, server_config(mesh.source(), trust), mesh.telemetry());
+                surfaces.push((listener, Surface::Workloads { tls, stack: stack(served).await? }));
             }
         }
         match public {
@@ -251,13 +249,14 @@ fn check_end_users(served: &[(&'static Api, Routes)], has_keys: bool) -> Result<
     }
 }
 
-async fn public_tls(mesh: &Mesh) -> Result<Arc<ServerConfig>, ConfigError> {
+async fn public_tls(mesh: &Mesh) -> Result<Arc<Tls>, ConfigError> {
     let dir = mesh.settings().web_tls_dir.as_ref().ok_or_else(|| ConfigError::Missing {
         name: "SEKAT_WEB_TLS_DIR".to_owned(),
         why: "the public listener's tls.crt and tls.key lie there".to_owned(),
     })?;
     let config = web_server_config(&dir.join("tls.crt"), &dir.join("tls.key")).await;
-    config.map_err(|source| ConfigError::Material { name: "SEKAT_WEB_TLS_DIR", source })
+    let config = config.map_err(|source| ConfigError::Material { name: "SEKAT_WEB_TLS_DIR", source })?;
+    Ok(Tls::new(PUBLIC_LISTENER.name, config, mesh.telemetry()))
 }
 
 /// The full names of a contract's services, from its methods' paths.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use counters::{CallCount, Counters};
+use counters::{CallCount, Counters, RefusedConnections};
 use export::Exporter;
 pub(crate) use export::Target;
 use recorder::Recorder;
@@ -45,6 +45,7 @@ struct Totals {
     spans_recorded: u64,
     spans_dropped: u64,
     refusals: u64,
+    refused_connections: RefusedConnections,
 }
 
 impl Telemetry {
@@ -106,6 +107,7 @@ impl Telemetry {
             spans_recorded: self.recorder.recorded(),
             spans_dropped: self.recorder.dropped(),
             refusals: self.audit_sequence.load(Ordering::Relaxed),
+            refused_connections: self.counters.refused_connections(),
         };
         let mut text = serde_json::to_string(&totals)?;
         text.push('\n');

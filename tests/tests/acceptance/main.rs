@@ -10,6 +10,7 @@ mod edges;
 mod everybody_tries_everything;
 mod idempotency;
 mod load;
+mod man_in_the_middle;
 mod ports;
 mod rotation;
 mod support;

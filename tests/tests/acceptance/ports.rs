@@ -1,68 +1,20 @@
 //! What each port lets in: the ports between workloads by certificate, the public ones by method and end user, the
-//! health ports nothing but probes. Each refusal stands beside what is let in.
-
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+//! health ports nothing but probes. Each refusal stands beside what is let in. What is not even TLS, or not by whom it
+//! claims to be, is in `man_in_the_middle`.
 
 use acceptance::shop::{Buyer, Person, SessionScope, request_id};
-use acceptance::wire::{Identity, Outcome, call, handshake, mint, plain_channel, send_plain, tls, tls12_hello};
+use acceptance::wire::{Identity, Outcome, call, handshake, mint, plain_channel, tls};
 use acceptance::{Mesh, wire};
 use bytes::Bytes;
-use rustls::ClientConfig;
 use sekat_api_order::v1::CreateCartRequest;
 use sekat_api_order::v1::cart_service_client::CartServiceClient;
-use sekat_identity::ca::CertificateAuthority;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::edges::{Edge, GARBAGE, UNKNOWN, domain_of, id_of, judge, paths};
+use crate::edges::{Edge, GARBAGE, UNKNOWN, judge, paths};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-/// Clear text that other servers would answer.
-const HTTP_1: &[u8] = b"GET / HTTP/1.1\r\nHost: payment\r\n\r\n";
-const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// A fatal alert `protocol_version` (RFC 8446, section 6.2), as TLS 1.2 clients read it.
-const WRONG_VERSION: [u8; 7] = [21, 3, 3, 0, 2, 2, 70];
-
-#[tokio::test]
-async fn a_port_between_workloads_lets_in_its_own_domain_and_no_other_certificate() {
-    let mesh = Mesh::shared();
-    let expired = |profile: &mut sekat_identity::ca::CertificateProfile| {
-        profile.not_after = SystemTime::now() - Duration::from_secs(5);
-    };
-    for (listener, address) in mesh.running().mesh.iter().filter(|(listener, _)| !listener.ends_with("-feed")) {
-        let domain = domain_of(listener);
-        let (peer, other) = if domain == "commerce" { ("ops", "showcase") } else { ("showcase-edge", "commerce") };
-        let (own, foreign) = (mesh.authority(domain), mesh.authority(other));
-        let same_name = CertificateAuthority::new(own.trust_domain()).unwrap();
-        let nothing = |_: &mut _| {};
-        let http_1 = {
-            let mut config = ClientConfig::clone(&tls(Some(&Identity::read(&mesh.identity(peer)))));
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
-            Arc::new(config)
-        };
-        let with = |identity: Identity| tls(Some(&identity));
-        for (what, config, is_let_in) in [
-            ("its own", with(Identity::read(&mesh.identity(peer))), true),
-            ("its own, minted here", with(mint(&own, domain, peer, nothing)), true),
-            ("none", tls(None), false),
-            ("the other domain's", with(mint(&foreign, other, "showcase", nothing)), false),
-            ("its own name by the other domain's authority", with(mint(&foreign, domain, peer, nothing)), false),
-            ("its own name by a stranger's authority", with(mint(&same_name, domain, peer, nothing)), false),
-            ("an expired one", with(mint(&own, domain, peer, expired)), false),
-            ("one with two names", with(mint(&own, domain, peer, |it| it.uris.push(id_of("payment")))), false),
-            ("one without a name", with(mint(&own, domain, peer, |it| it.uris.clear())), false),
-            ("an authority's", with(mint(&own, domain, peer, |it| it.authority = true)), false),
-            ("its own, for HTTP/1.1", http_1, false),
-        ] {
-            match handshake(address, config).await {
-                Ok(server) => assert!(is_let_in && server == id_of(listener), "{listener} lets {what} in as {server}"),
-                Err(told) => assert!(!is_let_in, "{listener} refuses {what}: {told}"),
-            }
-        }
-    }
-}
 
 #[tokio::test]
 async fn the_feed_lets_in_both_domains_and_the_showcase_gets_into_no_other_port_of_commerce() {
@@ -79,27 +31,6 @@ async fn the_feed_lets_in_both_domains_and_the_showcase_gets_into_no_other_port_
     let feed = &mesh.running().mesh["catalog-feed"];
     let outcome = handshake(feed, tls(Some(&foreign))).await;
     assert!(outcome.is_err(), "each domain's authority speaks for its own names only: {outcome:?}");
-}
-
-#[tokio::test]
-async fn clear_text_and_old_tls_are_refused_at_every_port_with_tls() {
-    let mesh = Mesh::shared();
-    let running = mesh.running();
-    let public = [&running.showcase_edge, &running.commerce_edge, &running.notify_ingress];
-    for address in running.mesh.values().chain(public) {
-        for (what, bytes) in [("HTTP/1.1", HTTP_1), ("HTTP/2", HTTP_2)] {
-            let answer = send_plain(address, bytes).await;
-            // An alert, or nothing; never a response.
-            assert!(answer.first().is_none_or(|first| *first == 21), "{what} at {address}: {answer:?}");
-        }
-        let answer = send_plain(address, &tls12_hello()).await;
-        assert_eq!(answer, WRONG_VERSION, "TLS 1.2 at {address}");
-    }
-    // The twin: the same ports speak TLS 1.3, which the public ones do without a client's certificate.
-    for edge in ["showcase-edge", "commerce-edge", "notify-ingress"] {
-        let outcome = call(&mesh.public(edge), CHECK, None, Bytes::new()).await;
-        assert!(outcome.code().is_some(), "{edge} speaks TLS 1.3: {outcome:?}");
-    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
-//! How many calls each peer made of each method and how they ended, counted outside of the trace pipeline: spans may
-//! be lost, a counter is not. The proof compares the two.
+//! How many calls each peer made of each method and how they ended, and how many peers were not let in and why, counted
+//! outside of the trace pipeline: spans may be lost, a counter is not. The proof compares the two.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +41,10 @@ pub struct CallCount {
     pub count: u64,
 }
 
+/// How many connections each listener refused, by the stable names of
+/// [`Rejection`](sekat_identity::Rejection::name), which are a closed set. Calls are not among them.
+pub type RefusedConnections = BTreeMap<&'static str, BTreeMap<&'static str, u64>>;
+
 /// Direction, surface, peer.
 type PeerKey = (Direction, &'static str, String);
 
@@ -48,6 +52,7 @@ type PeerKey = (Direction, &'static str, String);
 #[derive(Default)]
 pub(crate) struct Counters {
     peers: Mutex<HashMap<PeerKey, Arc<PeerCounters>>>,
+    refused: Mutex<RefusedConnections>,
 }
 
 /// The counters of one peer.
@@ -90,7 +95,18 @@ impl Counters {
         Arc::clone(counters)
     }
 
-    /// All counts that are not zero, sorted.
+    /// Counts one connection that a listener refused.
+    pub(crate) fn refused(&self, listener: &'static str, reason: &'static str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused.entry(listener).or_default().entry(reason).or_default() += 1;
+    }
+
+    /// All refused connections.
+    pub(crate) fn refused_connections(&self) -> RefusedConnections {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All counts of calls that are not zero, sorted.
     pub(crate) fn snapshot(&self) -> Vec<CallCount> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = Vec::new();
