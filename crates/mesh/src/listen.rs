@@ -34,6 +34,7 @@ use crate::limits::{
     CONNECTION_IDLE, CONNECTIONS, DRAIN_STREAMS, HEADER_LIST_BYTES, KEEPALIVE_TIMEOUT, SERVER_KEEPALIVE_INTERVAL,
     STREAMS_PER_CONNECTION, Slots,
 };
+use crate::origins::{Origins, expose, is_preflight, preflight};
 use crate::reply::CallBody;
 use crate::shutdown::ShutdownToken;
 use crate::stack::{Activity, Connection, Peer, Stack};
@@ -53,7 +54,7 @@ pub(crate) enum Surface {
     /// Workloads, over mutual TLS.
     Workloads { tls: Arc<Tls>, stack: Arc<Stack> },
     /// Anybody, over TLS: gRPC, and gRPC-Web in HTTP/1.1 too.
-    Public { tls: Arc<Tls>, stack: Arc<Stack> },
+    Public { tls: Arc<Tls>, stack: Arc<Stack>, origins: Origins },
     /// Anybody, over TLS: plain HTTP.
     Web { tls: Arc<Tls>, router: axum::Router },
     /// Probes, in plain text: health and nothing else.
@@ -107,9 +108,9 @@ impl Surface {
                 let Some(peer) = stream.workload() else { return };
                 serve_workload(tls.listener(), stream, peer, stack, shutdown).await;
             }
-            Self::Public { tls, stack } => {
+            Self::Public { tls, stack, origins } => {
                 let Some(stream) = tls.accept(stream).await else { return };
-                serve_public(stream, address, stack, shutdown).await;
+                serve_public(stream, address, stack, origins, shutdown).await;
             }
             Self::Web { tls, router } => {
                 let Some(stream) = tls.accept(stream).await else { return };
@@ -156,7 +157,13 @@ async fn serve_workload(
     drive(stream, service, http2_only(), lifetime).await;
 }
 
-async fn serve_public(stream: Encrypted, address: SocketAddr, stack: &Arc<Stack>, shutdown: &ShutdownToken) {
+async fn serve_public(
+    stream: Encrypted,
+    address: SocketAddr,
+    stack: &Arc<Stack>,
+    origins: &Origins,
+    shutdown: &ShutdownToken,
+) {
     let lifetime = Lifetime::new(shutdown, CONNECTION_AGE);
     let connection = Arc::new(Connection {
         span: Arc::default(),
@@ -172,7 +179,20 @@ async fn serve_public(stream: Encrypted, address: SocketAddr, stack: &Arc<Stack>
     });
     // gRPC-Web stands outside of the stack, which then sees gRPC and nothing else.
     let grpc_web = tower::ServiceBuilder::new().layer(tonic_web::GrpcWebLayer::new()).service(grpc);
-    let service = service_fn(move |request: Request<Incoming>| grpc_web.clone().oneshot(request));
+    let origins = origins.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (grpc_web, origin) = (grpc_web.clone(), origins.allowed(&request));
+        async move {
+            let mut response = match &origin {
+                Some(_) if is_preflight(&request) => preflight(),
+                _ => grpc_web.oneshot(request).await?,
+            };
+            if let Some(origin) = origin {
+                expose(origin, response.headers_mut());
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
     drive(stream, service, http1_too(), lifetime).await;
 }
 

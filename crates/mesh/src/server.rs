@@ -22,6 +22,7 @@ use crate::limits::{
 };
 use crate::listen::{Surface, Tls, accept, all_done};
 use crate::mesh::{ConfigError, FEED_LISTENER, HEALTH, ListenerName, MESH_LISTENER, Mesh, PUBLIC_LISTENER, Profile};
+use crate::origins::Origins;
 use crate::routes::Routes;
 use crate::stack::{AccessRecords, Stack};
 use crate::{BoxError, reflection, telemetry, web};
@@ -35,6 +36,7 @@ pub struct Server {
     mesh: Mesh,
     apis: Vec<(&'static Api, Routes)>,
     public: Option<Public>,
+    origins: Origins,
     access_log: Option<AccessRecords>,
     tasks: Vec<(&'static str, Task)>,
     fatal: Vec<Fatal>,
@@ -55,6 +57,7 @@ impl Server {
             mesh,
             apis: Vec::new(),
             public: None,
+            origins: Origins::default(),
             access_log: None,
             tasks: Vec::new(),
             fatal: Vec::new(),
@@ -78,6 +81,12 @@ impl Server {
         S::Future: Send + 'static,
     {
         self.public = Some(Public::Grpc(apis.into_iter().collect(), Routes::forward(forwarder)));
+        self
+    }
+
+    /// Lets web pages of these origins call an [`edge`](Self::edge) from browsers. Default: none.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
         self
     }
 
@@ -165,7 +174,7 @@ impl Server {
 
     /// The listeners and what they serve, all checked.
     async fn surfaces(self) -> Result<Vec<(ListenerName, Surface)>, ConfigError> {
-        let Self { mesh, apis, public, access_log, max_in_flight, message_bytes, .. } = self;
+        let Self { mesh, apis, public, origins, access_log, max_in_flight, message_bytes, .. } = self;
         check_access_log(&apis, access_log.is_some())?;
         let access_log = access_log.unwrap_or(AccessRecords::AtPeers);
         let in_flight = InFlight::new(max_in_flight);
@@ -206,7 +215,7 @@ impl Server {
             Some(Public::Grpc(apis, routes)) => {
                 let served = apis.into_iter().map(|api| (api, routes.clone())).collect();
                 let (tls, stack) = (public_tls(&mesh).await?, stack(served).await?);
-                surfaces.push((PUBLIC_LISTENER, Surface::Public { tls, stack }));
+                surfaces.push((PUBLIC_LISTENER, Surface::Public { tls, stack, origins }));
             }
             Some(Public::Https(router)) => {
                 let router = web::guard(router, &mesh, max_in_flight);

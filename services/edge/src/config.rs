@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use sekat_mesh::{Env, FromEnv};
+use sekat_mesh::{Env, FromEnv, Origins};
 
 const ROLE: &str = "SEKAT_ROLE";
 
@@ -55,12 +55,14 @@ impl FromEnv for Role {
 }
 
 /// Settings of an edge.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// `SEKAT_ROLE`: which edge this is.
     pub role: Role,
     /// How often one visitor may call.
     pub rates: Rates,
+    /// `SEKAT_WEB_ORIGINS`: the origins whose web pages may call.
+    pub origins: Origins,
 }
 
 /// How often one visitor may call.
@@ -100,6 +102,7 @@ impl Config {
                 per_address: env.optional("SEKAT_ANONYMOUS_PER_SECOND", PER_ADDRESS),
                 sign_ins_per_address: env.optional("SEKAT_SIGN_IN_PER_SECOND", SIGN_INS_PER_ADDRESS),
             },
+            origins: env.optional("SEKAT_WEB_ORIGINS", Origins::default()),
         }
     }
 }

@@ -57,7 +57,7 @@ pub async fn build(config: Config, mesh: Mesh) -> Result<Server, BoxError> {
         let forwarder = Arc::clone(&forwarder);
         async move { Ok::<_, Infallible>(forwarder.forward(request).await) }
     });
-    Ok(server.edge(apis, forward).task("rate limits", async move { rates.forget_idle().await }))
+    Ok(server.edge(apis, forward).origins(config.origins).task("rate limits", async move { rates.forget_idle().await }))
 }
 
 /// A contract that this program counts on has changed under it.
