@@ -117,9 +117,12 @@ impl Analysis {
         self.explain_places(Place::Workload(from), Place::Workload(to), asked)
     }
 
-    /// Explains a connection to a workload from a pod of which nothing is known.
-    pub(crate) fn explain_stranger(&self, to: usize, asked: &PortSet) -> Explanation {
-        self.explain_places(Place::Stranger, Place::Workload(to), asked)
+    /// Explains a connection between a workload and a pod of which nothing is known.
+    pub(crate) fn explain_stranger(&self, workload: usize, direction: Direction, asked: &PortSet) -> Explanation {
+        match direction {
+            Direction::Egress => self.explain_places(Place::Workload(workload), Place::Stranger, asked),
+            Direction::Ingress => self.explain_places(Place::Stranger, Place::Workload(workload), asked),
+        }
     }
 
     /// Explains a connection between a workload and a range of addresses, by its number as a peer.

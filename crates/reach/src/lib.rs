@@ -10,6 +10,7 @@ mod classes;
 mod explain;
 mod extents;
 mod input;
+mod intent;
 pub mod labels;
 mod list;
 pub mod naive;
@@ -24,6 +25,7 @@ mod verdict;
 pub use analysis::{Analysis, Summary};
 pub use explain::{Explanation, Reason, Verdict};
 pub use input::{Source, gather, read};
+pub use intent::Checked;
 pub use list::{GATEWAY, INGRESS_CONTROLLER, Row};
 pub use plan::Direction;
 pub use recheck::{End, Recheck};
@@ -38,6 +40,16 @@ pub const INVALID: &str = "SK0502";
 pub const TWICE: &str = "SK0503";
 /// A name that fits no peer, or several.
 pub const NO_PEER: &str = "SK0504";
+/// Allowed by the manifests and not meant.
+pub const VIOLATED: &str = "SK0510";
+/// Meant and denied by the manifests.
+pub const MISSING: &str = "SK0511";
+/// What the manifests leave open.
+pub const UNDECIDED: &str = "SK0512";
+/// A workload of the intent that is not in the manifests.
+pub const ABSENT: &str = "SK0513";
+/// A workload of the manifests that is several of the intent.
+pub const AMBIGUOUS: &str = "SK0514";
 
 /// What manifests do not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
