@@ -166,21 +166,36 @@ impl Analysis {
     /// The ranges of addresses from or to which something is open for a class. IPv6 is left out where it says what
     /// IPv4 says, as a whole.
     pub(crate) fn outside(&self, direction: Direction, class: u32) -> Vec<(Range, Conn)> {
+        let mut conns = self.at(direction, class, self.cuts(direction));
+        if conns.first().is_some_and(|(_, first)| conns.iter().all(|(_, conn)| conn == first)) {
+            conns.retain(|(range, _)| !range.is_v6());
+        }
+        conns.retain(|(_, conn)| !conn.possible.is_empty());
+        conns
+    }
+
+    /// The ranges of addresses that rules of a direction tell apart.
+    pub(crate) fn cuts(&self, direction: Direction) -> &[Range] {
         let [ingress, egress] = &self.cuts;
-        let cuts = if direction == Direction::Ingress { ingress } else { egress };
-        let mut atoms = (self.model.first_atom()..).zip(&self.model.atoms);
-        // Every cut of one direction is one of both, so the first atom in a range stands for it.
-        let first = |range: &Range| atoms.find(|(_, atom)| atom.is_within(*range)).map(|(peer, _)| (*range, peer));
-        let conns: Vec<(Range, Conn)> = cuts
-            .iter()
-            .filter_map(first)
-            .map(|(range, peer)| match direction {
-                Direction::Ingress => (range, self.entering(class, peer)),
-                Direction::Egress => (range, self.leaving(class, peer)),
-            })
-            .collect();
-        let repeats = conns.first().is_some_and(|(_, first)| conns.iter().all(|(_, conn)| conn == first));
-        conns.into_iter().filter(|(atom, conn)| !(conn.possible.is_empty() || repeats && atom.is_v6())).collect()
+        if direction == Direction::Ingress { ingress } else { egress }
+    }
+
+    /// What is open for a class from or to ranges of addresses, in their order, which rules of that direction do not
+    /// cut any further.
+    pub(crate) fn at(&self, direction: Direction, class: u32, ranges: &[Range]) -> Vec<(Range, Conn)> {
+        let mut atoms = (self.model.first_atom()..).zip(&self.model.atoms).peekable();
+        let mut conns = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            // Any atom that they share stands for the range.
+            while atoms.next_if(|(_, atom)| !atom.touches(*range)).is_some() {}
+            let Some((peer, _)) = atoms.peek() else { break };
+            let conn = match direction {
+                Direction::Ingress => self.entering(class, *peer),
+                Direction::Egress => self.leaving(class, *peer),
+            };
+            conns.push((*range, conn));
+        }
+        conns
     }
 
     /// The class of a workload.

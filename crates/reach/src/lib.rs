@@ -7,6 +7,7 @@
 pub mod addresses;
 mod analysis;
 mod classes;
+mod diff;
 mod explain;
 mod extents;
 mod input;
@@ -23,6 +24,7 @@ mod rows;
 mod verdict;
 
 pub use analysis::{Analysis, Summary};
+pub use diff::{Change, Diff, Relation, diff};
 pub use explain::{Explanation, Reason, Verdict};
 pub use input::{Source, gather, read};
 pub use intent::Checked;

@@ -109,6 +109,12 @@ impl Analysis {
         rows
     }
 
+    /// What may be brought to a class by pods that the manifests do not show.
+    pub(crate) fn by_controllers(&self, class: u32) -> impl Iterator<Item = (&'static str, Conn)> {
+        let all = [(INGRESS_CONTROLLER, by_ingress(self, class)), (GATEWAY, by_gateway(self, class))];
+        all.into_iter().filter(|(_, conn)| !conn.possible.is_empty())
+    }
+
     /// What each range of addresses outside can reach.
     fn reached_from_outside(&self) -> BTreeMap<String, BTreeMap<u32, Conn>> {
         let mut outside: BTreeMap<String, BTreeMap<u32, Conn>> = BTreeMap::new();
