@@ -80,17 +80,17 @@ impl Analysis {
                 check.parties_pair(from, to);
             }
             for stranger in &strangers {
-                check.from_stranger(*stranger, to);
+                check.stranger_reaches(*stranger, to);
             }
-            check.from_any_pod(to);
-            check.from_outside(to);
+            check.any_pod_reaches(to);
+            check.outside_reaches(to);
         }
         for from in 0..check.parties.len() {
             for stranger in &strangers {
-                check.to_stranger(from, *stranger);
+                check.reaches_stranger(from, *stranger);
             }
-            check.to_any_pod(from);
-            check.to_outside(from);
+            check.reaches_any_pod(from);
+            check.reaches_outside(from);
         }
         let mut checked = check.checked;
         checked.findings.sort_by(|left, right| {
@@ -211,7 +211,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn from_stranger(&mut self, from: usize, to: usize) {
+    fn stranger_reaches(&mut self, from: usize, to: usize) {
         let Some(target) = self.parties.get(to) else { return };
         let (meant, span) = (public(target), target.span.clone());
         for to in target.members.clone() {
@@ -221,7 +221,7 @@ impl<'a> Check<'a> {
     }
 
     /// Whether any pod at all is let in, whatever its labels and its own policies.
-    fn from_any_pod(&mut self, to: usize) {
+    fn any_pod_reaches(&mut self, to: usize) {
         let Some(target) = self.parties.get(to) else { return };
         let (meant, span) = (public(target), target.span.clone());
         for to in target.members.clone() {
@@ -233,7 +233,7 @@ impl<'a> Check<'a> {
     }
 
     /// Whether any pod at all can be reached, as far as this side decides.
-    fn to_any_pod(&mut self, from: usize) {
+    fn reaches_any_pod(&mut self, from: usize) {
         let Some(source) = self.parties.get(from) else { return };
         let span = source.span.clone();
         for from in source.members.clone() {
@@ -243,7 +243,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn to_stranger(&mut self, from: usize, to: usize) {
+    fn reaches_stranger(&mut self, from: usize, to: usize) {
         let Some(source) = self.parties.get(from) else { return };
         let is_workload = self.intent.workload(source.name).is_some();
         let span = source.span.clone();
@@ -257,7 +257,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn from_outside(&mut self, to: usize) {
+    fn outside_reaches(&mut self, to: usize) {
         let Some(target) = self.parties.get(to) else { return };
         let (open, span) = (public(target), target.span.clone());
         let probes: PortSet = target
@@ -278,7 +278,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn to_outside(&mut self, from: usize) {
+    fn reaches_outside(&mut self, from: usize) {
         let Some(source) = self.parties.get(from) else { return };
         let externals: Vec<(Vec<Block>, PortSet)> = self
             .intent

@@ -9,6 +9,7 @@ mod analysis;
 mod classes;
 mod diff;
 mod explain;
+pub mod exposure;
 mod extents;
 mod input;
 mod intent;
