@@ -15,7 +15,7 @@ use crate::ports::{Conn, FIRST};
 /// Up to so many workloads every pair is checked.
 const ALL_PAIRS: usize = 300;
 /// Above, this many pairs are.
-const SAMPLE: usize = 90_000;
+const SAMPLE: usize = 20_000;
 /// Of the ports at which some rule begins or ends, this many are tried for every pair.
 const COMMON_PORTS: usize = 6;
 

@@ -87,7 +87,9 @@ impl Model {
     }
 
     fn everybody(&self) -> RoaringBitmap {
-        (0..self.first_atom() + number(self.atoms.len())).collect()
+        let mut everybody = RoaringBitmap::new();
+        everybody.insert_range(0..self.first_atom() + number(self.atoms.len()));
+        everybody
     }
 
     /// The policies that decide for each class, in the order in which they are asked.
