@@ -5,8 +5,10 @@ mod access;
 mod api;
 mod class;
 mod diagnostic;
+pub mod intent;
 
 pub use access::{Access, AccessLog, AccessLogError, Recording};
 pub use api::{Api, EndUserScope, Listener, MethodKind, MethodPolicy};
 pub use class::{ClassSet, DataClass};
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use intent::Intent;
