@@ -1,12 +1,13 @@
 //! Policies with contracts beside them, and each fault that reading can find, beside its lawful twin.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use sekat_policy::intent::{Audience, Classes, Protocol, Subject, Target};
 use sekat_policy::{Diagnostic, Intent};
 
-use super::read;
+use super::{calls, contracts, network, read, sections};
 use crate::intent_lints::fixture::planted;
 
 /// A policy of one server and one client, whose methods come from `shop.proto`.
@@ -356,4 +357,36 @@ fn everything_around_the_mesh_is_read() {
         intent.stores.first().map(|it| it.classes.clone()),
         Some(set(&["payment", "payment.bank", "payment.card"]))
     );
+}
+
+/// The sections of the schema for editors, by their names there, beside the keys that are read.
+const SECTIONS: [(&str, &[&str]); 16] = [
+    ("class", &sections::CLASS),
+    ("domain", &sections::DOMAIN),
+    ("service", &sections::SERVICE),
+    ("served", &sections::SERVED),
+    ("port", &sections::PORT),
+    ("store", &sections::STORE),
+    ("method", &contracts::METHOD),
+    ("edge", &calls::EDGE),
+    ("topic", &calls::TOPIC),
+    ("assert", &calls::ASSERT),
+    ("deny", &calls::DENY),
+    ("external", &network::EXTERNAL),
+    ("listedPort", &network::EXTERNAL_PORT),
+    ("platform", &network::PLATFORM),
+    ("endpoint", &network::ENDPOINT),
+    ("", &super::KEYS),
+];
+
+#[test]
+fn the_schema_for_editors_knows_the_same_keys() {
+    let text = include_str!("../../../../docs/policy.schema.json");
+    let schema = sekat_yaml::documents("schema", text).next().expect("a document").expect("JSON");
+    for (name, keys) in SECTIONS {
+        let section = if name.is_empty() { Some(&schema) } else { schema.at(&["$defs", name]) };
+        let properties = section.and_then(|section| section.get("properties")).expect(name);
+        let known = properties.map("schema").expect("a mapping").iter().map(|(key, _)| key.name.as_str());
+        assert_eq!(known.collect::<BTreeSet<_>>(), keys.iter().copied().collect::<BTreeSet<_>>(), "{name}");
+    }
 }
