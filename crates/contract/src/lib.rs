@@ -3,6 +3,8 @@
 
 pub mod breaking;
 pub mod build;
+pub mod check;
+pub mod code;
 mod glob;
 pub mod golden;
 pub mod intent_lints;

@@ -1,4 +1,5 @@
 //! What users are given to read: the examples, the schema of policy files, and the pages of the diagnostics.
+#![cfg(test)]
 
 mod schema;
 

@@ -19,12 +19,10 @@ impl Schema {
     fn read() -> Self {
         let text = fs::read_to_string(repository("docs/policy.schema.json")).unwrap_or_default();
         let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
-        let added = serde_json::from_str(&text).map(|schema| compiler.add_resource("policy.json", schema));
-        assert!(matches!(added, Ok(Ok(()))), "{added:?}");
-        match compiler.compile("policy.json", &mut schemas) {
-            Ok(index) => Self { schemas, index },
-            Err(error) => panic!("{error:#}"),
-        }
+        let schema: serde_json::Value = serde_json::from_str(&text).expect("the schema is JSON");
+        compiler.add_resource("policy.json", schema).expect("a resource");
+        let index = compiler.compile("policy.json", &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
+        Self { schemas, index }
     }
 
     /// Why it does not take `text`.
