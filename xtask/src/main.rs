@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod crate_graph;
+mod pages;
 mod process;
 mod report;
 mod seed;

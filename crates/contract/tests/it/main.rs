@@ -1,6 +1,7 @@
 //! What users are given to read: the examples, the schema of policy files, and the pages of the diagnostics.
 #![cfg(test)]
 
+mod pages;
 mod schema;
 
 use std::path::{Path, PathBuf};
