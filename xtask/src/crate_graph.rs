@@ -40,8 +40,15 @@ const RUNTIME: &[&str] = &[
     "sekat-psp-simulator",
 ];
 
-const PROOF: &[&str] =
-    &["sekat-yaml", "sekat-contract", "sekat-compile", "sekat-reach", "sekat-audit", "sekat-evidence"];
+const PROOF: &[&str] = &[
+    "sekat-yaml",
+    "sekat-diagnostics",
+    "sekat-contract",
+    "sekat-compile",
+    "sekat-reach",
+    "sekat-audit",
+    "sekat-evidence",
+];
 
 /// Crates on one side that must not link crates on the other, not even through third crates.
 struct Wall {

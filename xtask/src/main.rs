@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod crate_graph;
 mod features;
+mod pages;
 mod process;
 mod report;
 mod seed;

@@ -3,17 +3,25 @@
 
 pub mod breaking;
 pub mod build;
+pub mod check;
+pub mod code;
+mod glob;
 pub mod golden;
+pub mod intent_lints;
 pub mod lints;
 pub mod model;
+mod own;
+pub mod policy_file;
 mod read;
 mod source;
+mod suggest;
 
 use std::path::Path;
 
 use sekat_policy::{Diagnostic, Severity};
 
 pub use model::Model;
+pub use own::{Deployment, intent_of};
 use source::Source;
 
 /// Compiles and checks all contracts below `proto_root`, keeping going: the model holds what compiled, the findings

@@ -147,6 +147,8 @@ pub struct Message {
     pub fields: Vec<Field>,
     /// Its oneofs in the order of declaration, without those that only make a field optional.
     pub oneofs: Vec<Oneof>,
+    /// Whether files that this one does not know may add fields to it, as proto2 allows.
+    pub extensible: bool,
 }
 
 /// A oneof of a message.

@@ -158,6 +158,7 @@ impl Reader<'_> {
             documented,
             fields: fields.iter().map(|field| self.field(&file, field)).collect(),
             oneofs: oneofs.collect(),
+            extensible: message.extension_ranges().len() > 0,
         };
         model.messages.insert(read.name.clone(), read);
         for child in message.child_messages() {

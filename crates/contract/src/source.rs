@@ -63,6 +63,11 @@ impl Source {
         Self { pool, image: compiler.encode_file_descriptor_set(), findings, shown: shown.to_owned() }
     }
 
+    /// What was compiled elsewhere; diagnostics name its files below `shown`.
+    pub(crate) fn of_pool(pool: DescriptorPool, shown: &str) -> Self {
+        Self { pool, image: Vec::new(), findings: Vec::new(), shown: shown.to_owned() }
+    }
+
     /// Whether any file compiled.
     pub(crate) fn compiled(&self) -> bool {
         self.pool.files().len() > 0

@@ -15,6 +15,12 @@ pub const MALFORMED: &str = "SK0200";
 /// A value of the wrong kind, or a required one that is missing.
 pub const UNEXPECTED: &str = "SK0201";
 
+/// The codes of this crate, each with its rule in one sentence.
+pub static CODES: &[(&str, &str)] = &[
+    (MALFORMED, "A file is sound YAML, in bounds, and no mapping has a key twice."),
+    (UNEXPECTED, "A value is of the kind that its key takes, and required keys are there."),
+];
+
 /// A value and the place where it begins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {

@@ -1,0 +1,124 @@
+//! Who can obtain which class, and who can reach whom, by what is declared.
+//!
+//! An edge with a purpose is a point at which somebody decided what is passed on: exactly the classes of its method, and
+//! no call beyond it. An edge without one promises nothing, so it is taken to pass on all that either side holds, and
+//! to open the way to whatever the other side reaches. Stores, topics and externals state what they hold.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sekat_policy::Intent;
+use sekat_policy::intent::Edge;
+
+/// What each workload holds, and how it came to it.
+pub(super) struct Flows<'a> {
+    held: BTreeMap<Fact<'a>, Step<'a>>,
+}
+
+/// That a workload holds a class.
+type Fact<'a> = (&'a str, &'a str);
+
+struct Step<'a> {
+    /// How, for instance `/shop.v1.Orders/GetOrder returns it`.
+    how: String,
+    /// From whom, unless the workload is meant to hold it.
+    from: Option<Fact<'a>>,
+}
+
+impl<'a> Flows<'a> {
+    pub(super) fn of(intent: &'a Intent) -> Self {
+        let mut flows = Self { held: BTreeMap::new() };
+        let mut open = VecDeque::new();
+        for (fact, how) in declared(intent) {
+            flows.learn(fact, Step { how, from: None }, &mut open);
+        }
+        let mut unbound: BTreeMap<&str, Vec<(&str, &Edge)>> = BTreeMap::new();
+        for edge in intent.edges.iter().filter(|edge| edge.purpose.is_none()) {
+            let Some(method) = intent.method(&edge.method) else { continue };
+            unbound.entry(&method.workload).or_default().push((&edge.caller, edge));
+            unbound.entry(&edge.caller).or_default().push((&method.workload, edge));
+        }
+        // Breadth first, so that each way is a shortest one.
+        while let Some((holder, class)) = open.pop_front() {
+            for (other, edge) in unbound.get(holder).into_iter().flatten() {
+                let how = format!("from `{holder}` by `{}`, an edge without purpose", edge.method);
+                flows.learn((other, class), Step { how, from: Some((holder, class)) }, &mut open);
+            }
+        }
+        flows
+    }
+
+    fn learn(&mut self, fact: Fact<'a>, step: Step<'a>, open: &mut VecDeque<Fact<'a>>) {
+        if let Entry::Vacant(place) = self.held.entry(fact) {
+            place.insert(step);
+            open.push_back(fact);
+        }
+    }
+
+    /// How a workload comes to hold a class, if it does: whether directly, and all steps.
+    pub(super) fn way(&self, workload: &'a str, class: &'a str) -> Option<(bool, String)> {
+        let mut step = self.held.get(&(workload, class))?;
+        let (is_direct, mut way) = (step.from.is_none(), format!("`{workload}` gets it {}", step.how));
+        while let Some((holder, class)) = step.from {
+            step = self.held.get(&(holder, class))?;
+            way.push_str(&format!("; `{holder}` gets it {}", step.how));
+        }
+        Some((is_direct, way))
+    }
+}
+
+/// What workloads hold because it is stated so.
+fn declared(intent: &Intent) -> Vec<(Fact<'_>, String)> {
+    let mut facts: Vec<(Fact<'_>, String)> = Vec::new();
+    for edge in &intent.edges {
+        let Some(method) = intent.method(&edge.method) else { continue };
+        for class in &method.response {
+            facts.push(((&edge.caller, class), format!("from `{}` by `{}`", method.workload, method.path)));
+        }
+        for class in &method.request {
+            facts.push(((&edge.caller, class), format!("to pass it to `{}` in `{}`", method.workload, method.path)));
+        }
+    }
+    for method in &intent.methods {
+        for class in method.request.union(&method.response) {
+            facts.push(((&method.workload, class), format!("because it serves `{}`", method.path)));
+        }
+    }
+    for store in &intent.stores {
+        for client in &store.clients {
+            facts.extend(store.classes.iter().map(|class| ((&**client, &**class), format!("from `{}`", store.name))));
+        }
+    }
+    for topic in &intent.topics {
+        for workload in topic.consumers.union(&topic.publishers) {
+            facts.extend(topic.classes.iter().map(|it| ((&**workload, &**it), format!("from `{}`", topic.name))));
+        }
+    }
+    facts
+}
+
+/// What a workload reaches: workloads, stores and externals by name, each with the hops that lead there.
+pub(super) fn reach<'a>(intent: &'a Intent, start: &'a str) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut ways: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut passed = BTreeSet::from([start]);
+    let mut open = VecDeque::from([(start, vec![start])]);
+    while let Some((from, way)) = open.pop_front() {
+        let mut arrive = |name: &'a str| {
+            ways.entry(name).or_insert_with(|| [way.as_slice(), &[name]].concat());
+        };
+        for store in intent.stores.iter().filter(|store| store.clients.contains(from)) {
+            arrive(&store.name);
+        }
+        for external in intent.externals.iter().filter(|external| external.clients.contains(from)) {
+            arrive(&external.name);
+        }
+        for edge in intent.edges.iter().filter(|edge| edge.caller == from) {
+            let Some(method) = intent.method(&edge.method) else { continue };
+            arrive(&method.workload);
+            if edge.purpose.is_none() && passed.insert(&method.workload) {
+                open.push_back((&method.workload, [way.as_slice(), &[&method.workload]].concat()));
+            }
+        }
+    }
+    ways
+}
