@@ -186,7 +186,7 @@ fn faults_in_istio_are_named() {
     let order = "commerce.shop.example/ns/commerce/sa/order\n";
     each_is_named(&[
         (at, commerce, Replace(AUTHORIZE, ANY), WIDER, REFUND),
-        (at, commerce, Drop("AuthorizationPolicy", "payment"), NARROWER, "`order` reach `payment`"),
+        (at, commerce, Drop("AuthorizationPolicy", "payment.allow"), NARROWER, "`order` reach `payment`"),
         (at, commerce, Drop("AuthorizationPolicy", "allow-nothing"), WIDER, "reach `ops` at port 65535"),
         (at, commerce, Drop("PeerAuthentication", "default"), TRAP, "nothing demands mutual TLS"),
         (at, commerce, Replace(order, "\"commerce.shop.example/ns/commerce/sa/o*\"\n"), TRAP, "more or something else"),

@@ -29,13 +29,30 @@ pub use loss::Loss;
 pub use round_trip::round_trip;
 pub use target::Target;
 
-/// The codes of this crate's findings.
+/// The codes of this crate's findings; each has its page in `docs/diagnostics`.
 pub mod codes {
     pub use crate::emit::TOO_MANY;
     pub use crate::folder::STALE;
     pub use crate::read::{NOT_UNDERSTOOD, TRAP};
     pub use crate::round_trip::{NARROWER, WIDER};
     pub use crate::sound::{BAD_NAME, BAD_RANGE, DANGLING, NOT_TCP, PATTERN, SHARED_IDENTITY, SHARED_SELECTOR};
+
+    /// All of them.
+    pub const ALL: [&str; 13] = [
+        BAD_NAME,
+        SHARED_SELECTOR,
+        SHARED_IDENTITY,
+        DANGLING,
+        PATTERN,
+        BAD_RANGE,
+        NOT_TCP,
+        TOO_MANY,
+        WIDER,
+        NARROWER,
+        NOT_UNDERSTOOD,
+        TRAP,
+        STALE,
+    ];
 }
 
 /// A file of a target.
@@ -68,5 +85,22 @@ pub fn compile(intent: &Intent, target: Target) -> (Compiled, Vec<Diagnostic>) {
         (files, findings) = emit::emit(&plan::Plan::of(intent), target);
         files.sort_by(|one, other| one.name.cmp(&other.name));
     }
+    if !findings.is_empty() {
+        files.clear();
+    }
     (Compiled { target, files, losses: loss::losses(intent, target) }, findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::codes;
+
+    #[test]
+    fn every_code_has_a_page() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/diagnostics");
+        for code in codes::ALL {
+            let page = std::fs::read_to_string(folder.join(format!("{code}.md"))).expect(code);
+            assert!(page.starts_with(&format!("# {code}: ")) && page.contains("## What to do"), "{code}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What a target cannot express of an intent, and who holds it instead.
 
+use std::fmt;
+
 use sekat_policy::Intent;
 use sekat_policy::intent::{Audience, Protocol};
 
@@ -12,6 +14,12 @@ pub struct Loss {
     pub what: String,
     /// Who does.
     pub enforced_by: String,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; enforced by: {}", self.what, self.enforced_by)
+    }
 }
 
 /// What `target` loses of `intent`; what the intent does not use is not lost.
@@ -77,4 +85,25 @@ pub(crate) fn losses(intent: &Intent, target: Target) -> Vec<Loss> {
     lose(!sight.unstated_ports, "it guards the listeners it is put before, no others", network);
     lose(!intent.topics.is_empty(), "who publishes and who consumes is not seen", "the access control of the broker");
     losses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::shop;
+
+    #[test]
+    fn what_is_not_used_is_not_lost() {
+        for target in Target::ALL {
+            // What no target can see does not depend on the intent; of everything else nothing is left.
+            let empty = losses(&Intent::default(), target);
+            let all = losses(&shop(), target);
+            assert!(empty.len() < all.len(), "{target}: {empty:#?}");
+            assert!(all.iter().all(|loss| !loss.what.is_empty() && !loss.enforced_by.is_empty()));
+        }
+        let methods = |target| losses(&shop(), target).iter().any(|loss| loss.what.contains("not methods"));
+        for target in Target::ALL {
+            assert_eq!(methods(target), matches!(target, Target::Kubernetes | Target::Cnp), "{target}");
+        }
+    }
 }

@@ -38,21 +38,21 @@ pub(crate) fn findings(intent: &Intent) -> Vec<Diagnostic> {
 fn names(intent: &Intent) -> Vec<Diagnostic> {
     let mut named: Vec<(&str, &str, &Span)> = Vec::new();
     for workload in &intent.workloads {
-        named.push(("workload", &workload.name, &workload.span));
-        named.push(("namespace", &workload.place.namespace, &workload.span));
-        named.push(("service account", &workload.place.service_account, &workload.span));
-        named.extend(workload.ports.iter().map(|port| ("port", port.name.as_str(), &workload.span)));
+        named.push(("a workload", &workload.name, &workload.span));
+        named.push(("a namespace", &workload.place.namespace, &workload.span));
+        named.push(("a service account", &workload.place.service_account, &workload.span));
+        named.extend(workload.ports.iter().map(|port| ("a port", port.name.as_str(), &workload.span)));
     }
     for store in &intent.stores {
-        named.push(("store", &store.name, &store.span));
-        named.push(("namespace", &store.place.namespace, &store.span));
-        named.extend(store.ports.iter().map(|port| ("port", port.name.as_str(), &store.span)));
+        named.push(("a store", &store.name, &store.span));
+        named.push(("a namespace", &store.place.namespace, &store.span));
+        named.extend(store.ports.iter().map(|port| ("a port", port.name.as_str(), &store.span)));
     }
-    named.extend(intent.externals.iter().map(|external| ("external", external.name.as_str(), &external.span)));
-    named.extend(intent.domains.iter().map(|domain| ("domain", domain.name.as_str(), &domain.span)));
+    named.extend(intent.externals.iter().map(|external| ("an external", external.name.as_str(), &external.span)));
+    named.extend(intent.domains.iter().map(|domain| ("a domain", domain.name.as_str(), &domain.span)));
     let bad = named.into_iter().filter(|(_, name, _)| !is_label(name));
     bad.map(|(what, name, span)| {
-        let message = format!("`{name}` cannot name a {what} in a cluster");
+        let message = format!("`{name}` cannot name {what} in a cluster");
         Diagnostic::error(
             BAD_NAME,
             span.clone(),
@@ -107,6 +107,9 @@ fn selectors(intent: &Intent) -> Vec<Diagnostic> {
     found
 }
 
+/// The service account of the proxies of Istio's ambient mode, through which everything passes.
+const WAYPOINT: &str = "waypoint";
+
 /// Meshes know a workload by namespace and service account, gRPC by its SPIFFE ID.
 fn identities(intent: &Intent) -> Vec<Diagnostic> {
     let mut accounts = BTreeMap::new();
@@ -118,6 +121,10 @@ fn identities(intent: &Intent) -> Vec<Diagnostic> {
         if let Some(other) = accounts.insert(account, &workload.name) {
             let (namespace, account) = account;
             let message = format!("`{other}` and `{}` share the service account {namespace}/{account}", workload.name);
+            found.push(Diagnostic::error(SHARED_IDENTITY, workload.span.clone(), message, help));
+        }
+        if workload.place.service_account == WAYPOINT {
+            let message = format!("`{}` has the service account of Istio's waypoints", workload.name);
             found.push(Diagnostic::error(SHARED_IDENTITY, workload.span.clone(), message, help));
         }
         if let Some(other) = ids.insert(&workload.identity, &workload.name) {
@@ -226,4 +233,83 @@ fn ranges(intent: &Intent) -> Vec<Diagnostic> {
     let probes = intent.platform.probes.iter().filter(|text| Cidr::parse(text).is_none());
     found.extend(probes.map(|text| bad(text, &Span::default())));
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{random, shop};
+    use crate::{Target, compile};
+
+    /// Something that makes the shop unsound, the code of the finding, and what its message says.
+    type Fault = (fn(&mut Intent), &'static str, &'static str);
+
+    const FAULTS: [Fault; 21] = [
+        (|it| it.workloads[0].name = "Payment".to_owned(), BAD_NAME, "`Payment` cannot name a workload"),
+        (|it| it.workloads[0].place.namespace = "a.b".to_owned(), BAD_NAME, "`a.b` cannot name a namespace"),
+        (|it| it.workloads[0].ports[0].name = String::new(), BAD_NAME, "`` cannot name a port"),
+        (|it| it.externals[0].name = "x".repeat(64), BAD_NAME, "cannot name an external"),
+        (|it| it.workloads[0].place.labels.clear(), SHARED_SELECTOR, "`payment` has no labels"),
+        (
+            |it| it.stores[0].place.labels.extend([("app".to_owned(), "payment".to_owned())]),
+            SHARED_SELECTOR,
+            "the labels of `payment` also select the pods of `payment-db`",
+        ),
+        (|it| it.stores[0].name = "order".to_owned(), SHARED_IDENTITY, "`order` is stated twice"),
+        (
+            |it| it.workloads[0].place.service_account = "order".to_owned(),
+            SHARED_IDENTITY,
+            "`payment` and `order` share the service account commerce/order",
+        ),
+        (
+            |it| it.workloads[1].identity = it.workloads[0].identity.clone(),
+            SHARED_IDENTITY,
+            "`payment` and `order` share the SPIFFE ID",
+        ),
+        (
+            |it| it.workloads[0].place.service_account = "waypoint".to_owned(),
+            SHARED_IDENTITY,
+            "`payment` has the service account of Istio's waypoints",
+        ),
+        (|it| it.methods[1].path = it.methods[0].path.clone(), SHARED_IDENTITY, "Authorize is stated twice"),
+        (|it| it.workloads[0].domain = "bank".to_owned(), DANGLING, "there is no domain `bank`"),
+        (|it| it.methods[0].port = "web".to_owned(), DANGLING, "there is no port `web` of `payment`"),
+        (|it| it.edges[0].caller = "nobody".to_owned(), DANGLING, "there is no workload `nobody`"),
+        (|it| it.edges[0].method = "/a.B/C".to_owned(), DANGLING, "there is no method /a.B/C"),
+        (|it| it.stores[0].clients.extend(["nobody".to_owned()]), DANGLING, "there is no workload `nobody`"),
+        (
+            |it| it.methods[0].path = "/shop.payment.v1.PaymentService/*".to_owned(),
+            PATTERN,
+            "is no path of a gRPC method",
+        ),
+        (|it| it.workloads[0].identity = "spiffe://*/payment".to_owned(), PATTERN, "is no SPIFFE ID"),
+        (|it| it.externals[0].cidrs[0] = "198.51.100.7/24".to_owned(), BAD_RANGE, "`198.51.100.7/24` is no range"),
+        (|it| it.externals[0].except[0] = "192.0.2.0/24".to_owned(), BAD_RANGE, "lies in none of the ranges of `bank`"),
+        (
+            |it| it.workloads[0].ports[0].protocol = Protocol::Udp,
+            NOT_TCP,
+            "Authorize is served on a port that is not TCP",
+        ),
+    ];
+
+    #[test]
+    fn what_cannot_be_compiled_is_named_and_makes_no_files() {
+        assert_eq!(findings(&shop()), []);
+        for (number, (plant, code, message)) in FAULTS.into_iter().enumerate() {
+            let mut intent = shop();
+            plant(&mut intent);
+            for target in Target::ALL {
+                let (compiled, found) = compile(&intent, target);
+                let is_named = found.iter().any(|it| it.code == code && it.message.contains(message));
+                assert!(is_named && compiled.files.is_empty(), "fault {number}: {found:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn random_intents_are_sound_so_that_a_round_trip_says_something_of_each() {
+        for seed in 0..1_000 {
+            assert_eq!(findings(&random(seed)), [], "seed {seed}");
+        }
+    }
 }

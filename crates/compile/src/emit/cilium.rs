@@ -72,13 +72,13 @@ fn platform(plan: &Plan<'_>, namespace: &str) -> Vec<Document> {
     if !endpoints.is_empty() {
         let spec = map([("endpointSelector", map([])), ("egress", out.collect())]);
         let comment = "All pods reach the resolver and the collectors of traces.";
-        documents.push(object(comment, API, "CiliumNetworkPolicy", "platform.egress", namespace, spec));
+        documents.push(object(comment, API, "CiliumNetworkPolicy", "platform-egress", namespace, spec));
     }
     let here = endpoints.iter().filter(|endpoint| endpoint.place.namespace == namespace);
     documents.extend(here.enumerate().map(|(number, endpoint)| {
         let from = plan.namespaces().into_iter().map(|name| map([("matchLabels", map([(NAMESPACE, name.into())]))]));
         let rule = map([("fromEndpoints", from.collect()), ("toPorts", open(&endpoint.ports))]);
-        let name = format!("platform-{number}.ingress");
+        let name = format!("platform-{number}-ingress");
         policy("The platform answers the whole mesh.", &name, &endpoint.place, "ingress", vec![rule])
     }));
     documents

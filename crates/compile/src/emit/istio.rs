@@ -65,8 +65,9 @@ pub(super) fn plain_ports(host: &Host<'_>) -> Option<Document> {
         ])
     };
     let comment = format!("Peers of {} that have no certificate of the mesh: the public, and probes.", host.name);
-    (!modes.is_empty())
-        .then(|| object(&comment, API, "PeerAuthentication", host.name, &host.place.namespace, spec(modes)))
+    (!modes.is_empty()).then(|| {
+        object(&comment, API, "PeerAuthentication", &format!("{}.ports", host.name), &host.place.namespace, spec(modes))
+    })
 }
 
 /// What other domains must not do, whatever else is allowed. One policy a foreign domain.
@@ -132,7 +133,8 @@ pub(super) fn allowance(
         }
     }
     let comment = format!("Callers of {}: {}.", host.name, counted(calls, "allowed call"));
-    let policy = |rules| policy(&comment, host.name, &host.place.namespace, target, "ALLOW", Value::List(rules));
+    let name = format!("{}.allow", host.name);
+    let policy = |rules| policy(&comment, &name, &host.place.namespace, target, "ALLOW", Value::List(rules));
     (!rules.is_empty()).then(|| policy(rules))
 }
 

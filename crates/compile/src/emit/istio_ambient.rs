@@ -3,7 +3,8 @@
 //! policies with a `selector`, sees connections, and lets in nobody but the waypoint.
 //!
 //! Traps that this owns: ztunnel drops an ALLOW rule with anything of HTTP in it, and enforces such a DENY without it,
-//! so its policies have none; a waypoint ignores selectors, so its policies have none.
+//! so its policies have none; a waypoint ignores selectors, so its policies have none; and a waypoint compares the port
+//! of the Service, not that of the pod, so both have to be the same number.
 
 use sekat_policy::intent::Audience;
 
@@ -31,7 +32,8 @@ pub(super) fn emit(plan: &Plan<'_>) -> Vec<File> {
         }
         let about = format!(
             "Who may call what in {namespace}, for ambient mode. The namespace needs the labels\n\
-             istio.io/dataplane-mode: ambient and istio.io/use-waypoint: {WAYPOINT}; without the second nobody is let in."
+             istio.io/dataplane-mode: ambient and istio.io/use-waypoint: {WAYPOINT}; without the second nobody is let in.\n\
+             Services are named after their workloads and have the ports of the pods."
         );
         file(namespace, &about, &documents)
     })

@@ -134,6 +134,6 @@ fn leaving_the_mesh(caller: &str, place: &Place, external: &External) -> Documen
     }
     let comment =
         format!("{caller} leaves the mesh to {name}, and only by address: NetworkPolicy knows no host names.");
-    let name = format!("{caller}.{name}.external.egress");
+    let name = format!("{caller}.{name}.external");
     policy(&comment, &name, &place.namespace, Some(place), [("egress", Value::Map(rule))])
 }

@@ -101,3 +101,117 @@ fn ranges(cidrs: &[String], except: &[String]) -> Vec<Value> {
     };
     cidrs.iter().map(block).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use sekat_policy::Intent;
+
+    use super::*;
+    use crate::testing::{random, shop};
+    use crate::{compile, round_trip};
+
+    /// Kind, namespace and name of every object of a target's files.
+    fn objects(files: &[File]) -> Vec<(String, String, String)> {
+        let mut all = Vec::new();
+        for file in files {
+            for node in sekat_yaml::documents(&file.name, &file.text) {
+                let node = node.expect("sound YAML");
+                let text = |path: &[&str]| {
+                    node.at(path).map_or(String::new(), |it| it.text(&file.name).expect("text").to_owned())
+                };
+                all.push((text(&["kind"]), text(&["metadata", "namespace"]), text(&["metadata", "name"])));
+            }
+        }
+        all.retain(|(kind, ..)| !kind.is_empty());
+        all
+    }
+
+    #[test]
+    fn no_two_objects_have_one_name_whatever_workloads_are_called() {
+        // Names that are also those of objects without an owner, or parts of compound names.
+        let names = ["default", "allow-nothing", "platform", "probes", "external", "dns", "default-deny"];
+        for (seed, name) in (0..200).zip(names.iter().cycle()) {
+            let mut intent = random(seed);
+            let old = std::mem::replace(&mut intent.workloads[0].name, (*name).to_owned());
+            let renamed = |text: &mut String| {
+                if *text == old {
+                    (*name).clone_into(text)
+                }
+            };
+            intent.methods.iter_mut().for_each(|method| renamed(&mut method.workload));
+            intent.edges.iter_mut().for_each(|edge| renamed(&mut edge.caller));
+            for clients in intent.stores.iter_mut().map(|it| &mut it.clients) {
+                *clients = clients.iter().map(|it| if *it == old { (*name).to_owned() } else { it.clone() }).collect();
+            }
+            intent.externals.clear();
+            for target in Target::ALL {
+                let (compiled, found) = compile(&intent, target);
+                assert_eq!(found, []);
+                let all = objects(&compiled.files);
+                let distinct: BTreeSet<_> = all.iter().collect();
+                assert_eq!(distinct.len(), all.len(), "{target}, seed {seed}: {all:#?}");
+                assert!(all.iter().all(|(.., name)| name.len() <= 253), "{target}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_policy_changes_nothing() {
+        let turned = |mut intent: Intent| {
+            intent.workloads.reverse();
+            intent.methods.reverse();
+            intent.edges.reverse();
+            intent.stores.reverse();
+            intent.domains.reverse();
+            intent
+        };
+        for intent in (0..50).map(random).chain([shop()]) {
+            for target in Target::ALL {
+                assert_eq!(compile(&intent, target).0, compile(&turned(intent.clone()), target).0, "{target}");
+            }
+        }
+    }
+
+    /// The shop with so many methods of payment for order, and as many callers of one of them.
+    fn crowded(count: usize) -> Intent {
+        let mut intent = shop();
+        let (method, edge) = (intent.methods[0].clone(), intent.edges[0].clone());
+        let caller = intent.workloads[3].clone();
+        for number in 0..count {
+            let path = format!("{}{number}", method.path);
+            intent.methods.push(sekat_policy::intent::Method { path: path.clone(), ..method.clone() });
+            intent.edges.push(sekat_policy::intent::Edge { method: path, ..edge.clone() });
+            let mut workload = caller.clone();
+            workload.name = format!("caller-{number}");
+            workload.identity = format!("spiffe://showcase.shop.example/caller-{number}");
+            workload.place.service_account.clone_from(&workload.name);
+            workload.place.labels = [("app".to_owned(), workload.name.clone())].into();
+            workload.ports.clear();
+            intent.edges.push(sekat_policy::intent::Edge { caller: workload.name.clone(), ..edge.clone() });
+            intent.workloads.push(workload);
+        }
+        intent
+    }
+
+    #[test]
+    fn what_an_api_takes_only_so_many_of_is_spread_over_objects() {
+        let intent = crowded(130);
+        for target in [Target::Linkerd, Target::Cnp] {
+            let (compiled, found) = compile(&intent, target);
+            assert_eq!(found, [], "{target}");
+            assert_eq!(round_trip(&intent, &compiled), [], "{target}");
+        }
+    }
+
+    #[test]
+    fn more_than_a_wall_can_hold_is_said() {
+        let mut intent = crowded(640);
+        // In a namespace of both domains nobody can be named but one by one.
+        intent.workloads[0].place.namespace = "showcase".to_owned();
+        let (compiled, found) = compile(&intent, Target::Cnp);
+        assert!(found.iter().any(|it| it.code == TOO_MANY && it.message.contains("`payment`")), "{found:#?}");
+        assert!(compiled.files.is_empty());
+    }
+}

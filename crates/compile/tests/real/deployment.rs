@@ -98,7 +98,7 @@ fn production_lets_out_to_the_bank_and_to_nobody_else() {
 #[test]
 fn the_local_overlay_opens_nothing_but_the_way_to_the_simulator() {
     let Some(text) = rendered("overlays/local") else { return };
-    let bank = "  name: psp-connector.bank.external.egress\n";
+    let bank = "  name: psp-connector.bank.external\n";
     let without: Vec<&str> = text.split("---\n").filter(|it| !it.contains(bank)).collect();
     assert_eq!(without.len() + 1, text.split("---\n").count());
     assert_eq!(round_trip(&mesh::intent(), &policies(&without.join("---\n"))), []);
