@@ -3,7 +3,7 @@
 //!
 //! PROMISE: what is emitted is read back by a reader that knows only the target's documented semantics, and it lets
 //! through exactly what is meant, as far as the target can tell calls apart ([`round_trip`]). A reader and its emitter
-//! share no code but the values of the model.
+//! share no code but the values of the model and ranges of addresses.
 
 mod attempt;
 mod cidr;

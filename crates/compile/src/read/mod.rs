@@ -12,6 +12,8 @@ mod kubernetes;
 mod linkerd;
 mod pattern;
 mod selector;
+#[cfg(test)]
+mod semantics;
 
 use sekat_policy::Diagnostic;
 
