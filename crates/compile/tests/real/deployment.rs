@@ -1,0 +1,215 @@
+//! `deploy/kubernetes`: its policies are those of the contracts, its workloads are those of the intent and are told
+//! whom they may call, and Kubernetes knows every field.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+
+use sekat_compile::{Compiled, File, Target, compile, folder, round_trip};
+use sekat_policy::intent::{Audience, External, Protocol};
+use sekat_policy::{Intent, Span};
+use sekat_yaml::Node;
+
+use crate::{mesh, root, run, tool};
+
+const KUSTOMIZE: &str = "SEKAT_KUSTOMIZE";
+const RENDERS: &str = "the deployment renders, and its policies are those of the contracts";
+
+fn deployment() -> PathBuf {
+    root().join("deploy/kubernetes")
+}
+
+fn compiled(intent: &Intent, target: Target) -> Compiled {
+    let (compiled, found) = compile(intent, target);
+    assert!(found.is_empty(), "{found:?}");
+    compiled
+}
+
+/// What kustomize makes of an overlay.
+fn rendered(overlay: &str) -> Option<String> {
+    let kustomize = tool(KUSTOMIZE, RENDERS)?;
+    let (succeeded, text, said) = run(Command::new(kustomize).arg("build").arg(deployment().join(overlay)));
+    assert!(succeeded, "{overlay}: {said}");
+    Some(text)
+}
+
+fn objects(text: &str) -> Vec<Node> {
+    sekat_yaml::documents("rendered", text).map(|node| node.expect("sound YAML")).collect()
+}
+
+fn text_at<'a>(node: &'a Node, path: &[&str]) -> &'a str {
+    node.at(path).and_then(|node| node.text("rendered").ok()).unwrap_or_default()
+}
+
+/// The policies of a rendered overlay, as if they were compiled.
+fn policies(text: &str) -> Compiled {
+    let is_ours = |text: &&str| {
+        let of_mesh = text.contains("namespace: sekat-commerce\n") || text.contains("namespace: sekat-showcase\n");
+        text.contains("kind: NetworkPolicy\n") && of_mesh && !text.contains("namespace: sekat-telemetry\nspec")
+    };
+    let text = text.split("---\n").filter(is_ours).collect::<Vec<_>>().join("---\n");
+    Compiled { target: Target::Kubernetes, files: vec![File { name: "rendered".to_owned(), text }], losses: Vec::new() }
+}
+
+#[test]
+fn the_committed_policies_are_what_the_contracts_compile_to() {
+    let help = "write it anew with `sekat compile`, and review the difference as you would review code";
+    let intent = mesh::intent();
+    let at = [(Target::Kubernetes, "base/policies"), (Target::Cnp, "components/walls")];
+    for (target, folder) in at.map(|(target, folder)| (target, deployment().join(folder))) {
+        let compiled = compiled(&intent, target);
+        assert_eq!(round_trip(&intent, &compiled), []);
+        let stale = folder::stale(&compiled, &folder, help);
+        assert!(stale.is_empty(), "{}", stale.iter().map(ToString::to_string).collect::<String>());
+    }
+}
+
+#[test]
+fn every_target_of_our_own_mesh_round_trips() {
+    let intent = mesh::intent();
+    for target in Target::ALL {
+        let found = round_trip(&intent, &compiled(&intent, target));
+        assert!(found.is_empty(), "{target}: {}", found.iter().map(|it| format!("{it}\n")).collect::<String>());
+    }
+}
+
+#[test]
+fn production_lets_out_to_the_bank_and_to_nobody_else() {
+    let Some(text) = rendered("overlays/production") else { return };
+    let mut intent = mesh::intent();
+    let bank = External {
+        name: "bank".to_owned(),
+        cidrs: vec!["198.51.100.0/24".to_owned()],
+        except: Vec::new(),
+        ports: vec![(Protocol::Tcp, 443)],
+        clients: BTreeSet::from(["psp-connector".to_owned()]),
+        classes: BTreeSet::new(),
+        span: Span::default(),
+    };
+    intent.externals.push(bank);
+    assert_eq!(round_trip(&intent, &policies(&text)), []);
+    let widened = policies(&text.replace("198.51.100.0/24", "0.0.0.0/0"));
+    let found = round_trip(&intent, &widened);
+    assert!(found.iter().any(|it| it.message.contains("`psp-connector` reach an address of nobody")), "{found:#?}");
+    let walls = objects(&text).iter().filter(|it| text_at(it, &["kind"]) == "ClusterNetworkPolicy").count();
+    assert!(walls > 10, "{walls} walls");
+}
+
+#[test]
+fn the_local_overlay_opens_nothing_but_the_way_to_the_simulator() {
+    let Some(text) = rendered("overlays/local") else { return };
+    let bank = "  name: psp-connector.bank.external\n";
+    let without: Vec<&str> = text.split("---\n").filter(|it| !it.contains(bank)).collect();
+    assert_eq!(without.len() + 1, text.split("---\n").count());
+    assert_eq!(round_trip(&mesh::intent(), &policies(&without.join("---\n"))), []);
+}
+
+#[test]
+fn every_workload_is_deployed_as_the_intent_says() {
+    let Some(text) = rendered("base") else { return };
+    let intent = mesh::intent();
+    let objects = objects(&text);
+    let of_kind = |kinds: &[&str]| -> BTreeMap<String, &Node> {
+        let some = objects.iter().filter(|it| kinds.contains(&text_at(it, &["kind"])));
+        some.map(|it| (text_at(it, &["metadata", "name"]).to_owned(), it)).collect()
+    };
+    let (accounts, services) = (of_kind(&["ServiceAccount"]), of_kind(&["Service"]));
+    let pods = of_kind(&["Deployment", "StatefulSet"]);
+    for workload in &intent.workloads {
+        assert!(accounts.contains_key(&workload.name), "no account for {}", workload.name);
+        let Some(owner) = pods.get(&workload.name) else {
+            assert!(workload.ports.is_empty(), "{} is not deployed", workload.name);
+            continue;
+        };
+        let name = workload.name.as_str();
+        assert_eq!(text_at(owner, &["metadata", "namespace"]), workload.place.namespace, "{name}");
+        let pod = owner.at(&["spec", "template"]).expect("a template");
+        assert_eq!(text_at(pod, &["metadata", "labels", "app.kubernetes.io/name"]), name);
+        assert_eq!(text_at(pod, &["spec", "serviceAccountName"]), workload.place.service_account);
+        let container = &pod.at(&["spec", "containers"]).expect("containers").list("rendered").expect("a list")[0];
+        let ports = numbers(container.get("ports").expect("ports"), "containerPort");
+        assert_eq!(ports, workload.ports.iter().map(|port| i64::from(port.number)).collect(), "{name}");
+        let service = services[name].at(&["spec", "ports"]).expect("ports");
+        let reached = workload.ports.iter().filter(|port| port.audience != Audience::Probes);
+        assert_eq!(numbers(service, "port"), reached.map(|port| i64::from(port.number)).collect(), "{name}");
+        assert_eq!(upstreams(container), wanted_upstreams(&intent, name), "{name}");
+    }
+    assert_eq!(pods.len() + 1, intent.workloads.len());
+}
+
+fn numbers(list: &Node, key: &str) -> BTreeSet<i64> {
+    let items = list.list("rendered").expect("a list").iter();
+    items.map(|item| item.get(key).expect(key).int("rendered").expect("a number")).collect()
+}
+
+/// Whom a container is told to call: variable and address.
+fn upstreams(container: &Node) -> BTreeSet<(String, String)> {
+    let variables = container.get("env").expect("env").list("rendered").expect("a list").iter();
+    let all = variables.map(|it| (text_at(it, &["name"]).to_owned(), text_at(it, &["value"]).to_owned()));
+    all.filter(|(name, _)| name.starts_with("SEKAT_UPSTREAM_")).collect()
+}
+
+/// Whom it may call, by the names that the mesh reads.
+fn wanted_upstreams(intent: &Intent, caller: &str) -> BTreeSet<(String, String)> {
+    let mine = intent.connections().into_iter().filter(|(who, ..)| *who == caller);
+    mine.map(|(_, callee, port)| {
+        let callee = intent.workload(callee).expect("a workload");
+        let number = callee.port(port).expect("a port").number;
+        let suffix = if port == "feed" { "_FEED" } else { "" };
+        let variable = format!("SEKAT_UPSTREAM_{}{suffix}", callee.name.to_uppercase().replace('-', "_"));
+        (variable, format!("{}.{}:{number}", callee.name, callee.place.namespace))
+    })
+    .collect()
+}
+
+#[test]
+fn every_pod_fits_the_strictest_standard() {
+    for overlay in ["overlays/local", "overlays/production"] {
+        let Some(text) = rendered(overlay) else { return };
+        for object in objects(&text) {
+            let name = text_at(&object, &["metadata", "name"]).to_owned();
+            if text_at(&object, &["kind"]) == "Namespace" {
+                let level = text_at(&object, &["metadata", "labels", "pod-security.kubernetes.io/enforce"]);
+                assert_eq!(level, "restricted", "{name}");
+            }
+            let Some(pod) = object.at(&["spec", "template", "spec"]) else { continue };
+            let yes = |node: &Node, path: &[&str]| node.at(path).and_then(|it| it.bool("rendered").ok());
+            assert_eq!(yes(pod, &["securityContext", "runAsNonRoot"]), Some(true), "{name}");
+            assert_eq!(text_at(pod, &["securityContext", "seccompProfile", "type"]), "RuntimeDefault", "{name}");
+            assert_eq!(yes(pod, &["automountServiceAccountToken"]), Some(false), "{name}");
+            for container in pod.get("containers").expect("containers").list("rendered").expect("a list") {
+                let context = container.get("securityContext").expect("a security context");
+                assert_eq!(yes(context, &["allowPrivilegeEscalation"]), Some(false), "{name}");
+                assert_eq!(yes(context, &["readOnlyRootFilesystem"]), Some(true), "{name}");
+                let drop = context.at(&["capabilities", "drop"]).expect("drop").list("rendered").expect("a list");
+                assert_eq!(drop[0].text("rendered"), Ok("ALL"), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn kubernetes_knows_every_field() {
+    let proves = "Kubernetes knows every field of the deployment";
+    let Some(package) = tool("SEKAT_KUBERNETES_VALIDATE", proves) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let conforms = |text: &str| {
+        let path = folder.path().join("rendered.yaml");
+        std::fs::write(&path, text).expect("written");
+        let mut command = Command::new("python3");
+        command.args(["-m", "kubernetes_validate", "--strict", "--quiet"]).arg(&path);
+        let (conforms, _, said) = run(command.env("PYTHONPATH", package.parent().expect("a folder")));
+        (conforms, said)
+    };
+    for overlay in ["overlays/local", "overlays/production"] {
+        let Some(text) = rendered(overlay) else { return };
+        // Kubernetes does not ship what is not in its own API.
+        let own: Vec<&str> = text.split("---\n").filter(|it| !it.contains("kind: ClusterNetworkPolicy\n")).collect();
+        let text = own.join("---\n");
+        let (sound, said) = conforms(&text);
+        assert!(sound, "{overlay}: {said}");
+        let broken = text.replacen("policyTypes:", "policyType:", 1);
+        assert_ne!(text, broken);
+        assert!(!conforms(&broken).0, "a field that Kubernetes does not know was not found");
+    }
+}
