@@ -1,0 +1,6 @@
+//! Where spans come from. Each source decodes what it reads and hands span after span to a [`Sink`](crate::Sink);
+//! none keeps more than one message.
+
+pub mod otlp;
+pub mod slices;
+mod wire;
