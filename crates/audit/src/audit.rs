@@ -155,6 +155,11 @@ impl<'a> Audit<'a> {
         self.tally.findings.add(What::BrokenTail, On::default(), At::default(), why);
     }
 
+    /// Says that a chain of records does not hold: `why` says where.
+    pub fn chain_is_broken(&mut self, why: impl Into<String>) {
+        self.tally.findings.add(What::BrokenChain, On::default(), At::default(), why);
+    }
+
     /// Joins what came, and says what it means.
     ///
     /// # Errors

@@ -85,6 +85,8 @@ findings! {
         "close the way in; a span of these calls may be missing"
     UnannouncedAttempt "SK0611" Violated "somebody tried what the policy does not allow, and it was no probe"
         "it was refused; find out why it was tried"
+    BrokenChain "SK0612" Violated "a chain of records was changed"
+        "somebody changed evidence afterwards; look at the named place"
     UnknownCaller "SK0620" Unexplained "nobody says who called"
         "let the server write down its caller's certificate, or give the mesh's access log"
     ClaimedCaller "SK0621" Unexplained "only the caller's own service.name says who called"

@@ -9,6 +9,7 @@
 //! It works on traces of other meshes as well; without certificates in the spans a caller is claimed, and never proven.
 
 mod audit;
+mod chain;
 mod dialect;
 mod finding;
 pub mod input;
@@ -23,6 +24,7 @@ mod record;
 mod report;
 mod sample;
 mod sampling;
+pub mod segments;
 mod self_test;
 pub mod source;
 mod span;
