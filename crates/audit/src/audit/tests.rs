@@ -615,3 +615,59 @@ fn the_audit_finds_what_it_plants_in_each_manner_of_spans() {
     assert!(!report.is_sound());
     assert_eq!(report.self_test.unwrap().missed().collect::<Vec<_>>(), ["skewed clocks"]);
 }
+
+#[test]
+fn a_draft_is_a_policy_file_of_what_was_seen() {
+    let mut spans = charge();
+    let mut odd = call("showcase", "catalog", LIST);
+    odd.iter_mut().for_each(|span| span.trace_id = [9; 16]);
+    // A name that tries to be more than a name.
+    odd[0].service = "x\"]}\n- y".to_owned();
+    odd[1].texts[PEER..].iter_mut().for_each(String::clear);
+    spans.extend(odd);
+    let report = audit_with(&spans, Options::default(), |_| {});
+    let found = crate::learn::FoundWorkload {
+        name: "payment".to_owned(),
+        namespace: "shop".to_owned(),
+        service_account: "pay".to_owned(),
+        labels: [("app".to_owned(), "payment".to_owned())].into(),
+        ports: vec![("grpc".to_owned(), 50051)],
+    };
+    let mut text = Vec::new();
+    crate::learn::draft(&report, &[found], &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("# observed 1 times, last 1970-01-01T00:00:01.010Z; caller by certificate"), "{text}");
+    assert!(text.contains("caller claimed"), "{text}");
+    let documents: Vec<_> = sekat_yaml::documents("draft.yaml", &text).collect();
+    let [Ok(policy)] = documents.as_slice() else { panic!("{documents:?}\n{text}") };
+    let list = |key: &str| policy.get(key).unwrap().list("").unwrap();
+    assert_eq!(policy.get("kind").unwrap().text(""), Ok("Policy"));
+    let edges: Vec<_> = list("edges")
+        .iter()
+        .map(|edge| {
+            let method = edge.get("methods").unwrap().list("").unwrap()[0].text("").unwrap();
+            (edge.get("from").unwrap().text("").unwrap(), edge.get("to").unwrap().text("").unwrap(), method)
+        })
+        .collect();
+    assert_eq!(edges, [("order", "payment", "shop.Pay/Charge"), ("x\"]}\n- y", "catalog", "shop.Catalog/List")]);
+    let payment = list("services").iter().find(|it| it.get("name").unwrap().text("") == Ok("payment")).unwrap();
+    assert_eq!(payment.at(&["ports", "grpc"]).unwrap().int(""), Ok(50051));
+    assert_eq!(payment.at(&["selector", "app"]).unwrap().text(""), Ok("payment"));
+}
+
+#[test]
+fn a_changed_policy_is_tried_on_what_was_recorded() {
+    let report = audit_with(&charge(), Options::default(), |_| {});
+    assert_eq!(crate::shadow::replay(&report, &intent()), []);
+    let mut changed = intent();
+    changed.edges.retain(|edge| edge.method != CHARGE);
+    let denials = crate::shadow::replay(&report, &changed);
+    let [denial] = denials.as_slice() else { panic!("{denials:?}") };
+    assert_eq!((denial.owner.as_str(), denial.caller.as_str(), denial.calls), ("shop", "order", 1));
+    let mut text = Vec::new();
+    crate::shadow::render_text(&denials, &mut text).unwrap();
+    let wanted = "shop: 1 calls would be denied\n  order -> payment /shop.Pay/Charge: 1 times; no edge allows it\n";
+    assert_eq!(String::from_utf8(text).unwrap(), wanted);
+    changed.methods.clear();
+    assert_eq!(crate::shadow::replay(&report, &changed)[0].why, "the method is not in the policy");
+}
