@@ -264,7 +264,9 @@ impl<'a> Audit<'a> {
         }
         if !instance.is_none() && instance != Name::OTHER {
             let (other, other_exporter) = *self.instances.entry(instance).or_insert((service, exporter));
-            if (other, other_exporter) != (service, exporter) {
+            // The same spans may also come from where nobody checked a certificate.
+            let two_exporters = !exporter.is_none() && !other_exporter.is_none() && exporter != other_exporter;
+            if other != service || two_exporters {
                 let other = self.names.text(other);
                 spoofed = Some(format!("instance `{}` is also one of `{other}`", resource.instance));
             }

@@ -4,6 +4,8 @@
 //! INVARIANT: who called is what the server's certificate check saw, or else an access record, or else the certificate
 //! with which the client's half was received. A parent's id or a `service.name` never makes a caller more than claimed.
 
+use std::collections::HashSet;
+
 use crate::dialect::Status;
 use crate::finding::{At, On, What};
 use crate::judge::{Decision, Meaning, Told, judge};
@@ -24,7 +26,7 @@ pub(crate) struct Join<'a> {
     pub(crate) names: &'a Names,
     pub(crate) options: &'a Options,
     /// Workloads whose access records are there.
-    pub(crate) recording: &'a std::collections::HashSet<Who>,
+    pub(crate) recording: &'a HashSet<Who>,
     pub(crate) tally: &'a mut Tally,
 }
 
@@ -47,6 +49,7 @@ impl Join<'_> {
             self.tally.findings.add(What::ConflictingSpan, on, at(record), "it came before with another content");
         }
         let mut trace = Trace::new(records);
+        let numbered = refused_calls(trace.records());
         for record in trace.records() {
             self.span(record);
             match record.of {
@@ -55,7 +58,8 @@ impl Join<'_> {
                 Of::Database => self.database(record),
                 Of::Access => self.access(&trace, record),
                 Of::Link => self.link(&trace, record),
-                Of::Internal | Of::Client | Of::Refusal => {}
+                Of::Refusal => self.refusal(&numbered, record),
+                Of::Internal | Of::Client => {}
             }
         }
         for (index, record) in trace.records().iter().enumerate() {
@@ -104,8 +108,9 @@ impl Join<'_> {
         Party { who, name, evidence }
     }
 
-    /// Somebody by a certificate.
+    /// Somebody by a certificate; `public` stands for callers without one.
     fn certified(&self, identity: Name, evidence: Evidence) -> Party {
+        let evidence = if identity == Name::PUBLIC { Evidence::Public } else { evidence };
         let who = self.plan.by_identity(identity);
         Party { who, name: who.map_or(identity, |who| self.plan.name(who)), evidence }
     }
@@ -156,12 +161,22 @@ impl Join<'_> {
     fn may_call(&self, caller: Party, callee: Option<Who>, path: Name, method: Option<MethodPlan>) -> bool {
         match (caller.evidence, caller.who, callee, method) {
             (Evidence::Public, _, Some(callee), Some(method)) => {
-                method.workload == callee || self.plan.allows(callee, path)
+                let is_public = self.plan.workload(callee).is_some_and(|workload| workload.public);
+                is_public && (method.workload == callee || self.plan.allows(callee, path))
             }
             (_, Some(caller), _, Some(_)) => self.plan.allows(caller, path),
             _ => false,
         }
     }
+}
+
+/// Service and number of the refused calls of a trace, if an audit log has entries for it.
+fn refused_calls(records: &[Record]) -> HashSet<(Name, u64)> {
+    if !records.iter().any(|record| record.of == Of::Refusal) {
+        return HashSet::new();
+    }
+    let servers = records.iter().filter(|record| record.of == Of::Server && record.sequence > 0);
+    servers.map(|record| (record.service, record.sequence)).collect()
 }
 
 /// A call, attributed.

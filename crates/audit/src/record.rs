@@ -117,8 +117,8 @@ impl Record {
 
     /// The order in which a trace is read; what differs in a span that came twice decides last, so that which of the
     /// two counts does not depend on which came first.
-    pub(crate) const fn key(&self) -> (u128, u64, Of, u64, u64, u64, Name) {
-        (self.trace, self.span, self.of, self.start_ns, self.end_ns, self.sequence, self.method)
+    pub(crate) const fn key(&self) -> (u128, u64, Of, u64, u64, u64, Name, u64) {
+        (self.trace, self.span, self.of, self.start_ns, self.end_ns, self.sequence, self.method, self.parent)
     }
 
     pub(crate) const fn has(&self, bit: u16) -> bool {

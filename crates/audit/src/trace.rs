@@ -24,7 +24,10 @@ pub(crate) fn dedupe(records: &mut Vec<Record>) -> Twice {
     let mut twice = Twice::default();
     let mut kept: Vec<Record> = Vec::with_capacity(records.len());
     for record in records.drain(..) {
-        let mut same_id = kept.iter().rev().take_while(|other| other.span == record.span);
+        // Of one id there are at most two spans, and they stand first; of records and links only equal ones clash, and
+        // these stand side by side. So nobody can make this slow by repeating an id.
+        let reach = if record.of.is_span() { 2 } else { 1 };
+        let mut same_id = kept.iter().rev().take(reach).take_while(|other| other.span == record.span);
         let clash = same_id.find(|other| clashes(other, &record)).copied();
         match clash {
             None => kept.push(record),
@@ -94,9 +97,18 @@ impl<'a> Trace<'a> {
         self.all(server.span).map(|(_, record)| record).filter(|record| record.of == Of::Access)
     }
 
-    /// The entries of audit logs in this trace. They name no span.
-    pub(crate) fn refusals(&self) -> impl Iterator<Item = &'a Record> {
-        self.all(0).map(|(_, record)| record).filter(|record| record.of == Of::Refusal)
+    /// The entries of audit logs in this trace that have that number, or the first hundred if it is 0. They name no span.
+    pub(crate) fn refusals(&self, sequence: u64) -> impl Iterator<Item = &'a Record> {
+        let before = |record: &Record| {
+            (record.span, record.of) < (0, Of::Refusal)
+                || (record.span, record.of) == (0, Of::Refusal) && record.sequence < sequence
+        };
+        let first = self.records.partition_point(before);
+        let rest = self.records.get(first..).unwrap_or_default().iter();
+        let mine = rest.take_while(move |record| {
+            record.span == 0 && record.of == Of::Refusal && (sequence == 0 || record.sequence == sequence)
+        });
+        mine.take(100)
     }
 
     pub(crate) fn answer(&mut self, client: usize) {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use sekat_policy::intent::{Audience, Classes, Domain, Edge, Method, Place, Port, Protocol, Store, Topic, Workload};
-
 use super::*;
 use crate::finding::Verdict;
 use crate::input::Count;
@@ -11,163 +9,9 @@ use crate::sample::{OwnedSpan, PEER};
 use crate::span::Link;
 use crate::tally::Evidence;
 
-const CHARGE: &str = "/shop.Pay/Charge";
-const LIST: &str = "/shop.Catalog/List";
+mod world;
 
-fn nowhere() -> sekat_policy::Span {
-    sekat_policy::Span::default()
-}
-
-fn classes(names: &[&str]) -> Classes {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-fn names(names: &[&str]) -> BTreeSet<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-pub(crate) fn identity(workload: &str) -> String {
-    let domain = if workload.starts_with("show") { "show" } else { "shop" };
-    format!("spiffe://{domain}.example/{workload}")
-}
-
-/// Order calls payment and catalog; the showcase calls catalog; everybody may come to the edge, which may call order.
-pub(crate) fn intent() -> Intent {
-    let workload = |name: &str, domain: &str, audience| Workload {
-        name: name.to_owned(),
-        domain: domain.to_owned(),
-        identity: identity(name),
-        place: Place::default(),
-        ports: vec![Port { name: "grpc".to_owned(), number: 1, protocol: Protocol::Tcp, audience }],
-        span: nowhere(),
-    };
-    let method = |path: &str, workload: &str, response: &[&str]| Method {
-        path: path.to_owned(),
-        workload: workload.to_owned(),
-        port: "grpc".to_owned(),
-        request: Classes::new(),
-        response: classes(response),
-        span: nowhere(),
-    };
-    let edge = |caller: &str, method: &str| Edge {
-        caller: caller.to_owned(),
-        method: method.to_owned(),
-        purpose: None,
-        span: nowhere(),
-    };
-    let domain = |name: &str, may_hold: &[&str]| Domain {
-        name: name.to_owned(),
-        trust_domain: format!("{name}.example"),
-        may_hold: classes(may_hold),
-        span: nowhere(),
-    };
-    Intent {
-        domains: vec![domain("shop", &["payment", "user"]), domain("show", &[])],
-        workloads: vec![
-            workload("order", "shop", Audience::Callers),
-            workload("payment", "shop", Audience::Callers),
-            workload("catalog", "shop", Audience::Callers),
-            workload("edge", "shop", Audience::Public),
-            workload("showcase", "show", Audience::Callers),
-        ],
-        methods: vec![
-            method(CHARGE, "payment", &["payment"]),
-            method(LIST, "catalog", &[]),
-            method("/shop.Order/Buy", "order", &["user"]),
-        ],
-        edges: vec![
-            edge("order", CHARGE),
-            edge("order", LIST),
-            edge("showcase", LIST),
-            edge("edge", "/shop.Order/Buy"),
-        ],
-        stores: vec![Store {
-            name: "payment-db".to_owned(),
-            classes: classes(&["payment"]),
-            place: Place::default(),
-            ports: Vec::new(),
-            clients: names(&["payment"]),
-            span: nowhere(),
-        }],
-        topics: vec![Topic {
-            name: "orders".to_owned(),
-            publishers: names(&["order"]),
-            consumers: names(&["catalog"]),
-            classes: Classes::new(),
-            span: nowhere(),
-        }],
-        ..Intent::default()
-    }
-}
-
-fn span(service: &str, kind: Kind, path: &str) -> OwnedSpan {
-    let name = path.trim_start_matches('/');
-    let mut span = OwnedSpan {
-        service: service.to_owned(),
-        instance: format!("{service}-1"),
-        trace_id: [7; 16],
-        flags: 0x101,
-        name: name.to_owned(),
-        kind,
-        grpc_status_code: Some(0),
-        ..OwnedSpan::default()
-    };
-    span.texts[0] = "grpc".to_owned();
-    span.texts[1] = "grpc".to_owned();
-    span.texts[2] = name.split('/').next().unwrap().to_owned();
-    span.texts[3] = name.to_owned();
-    span.texts[5] = "OK".to_owned();
-    span
-}
-
-const DECISION: usize = 13;
-const DIGEST: usize = 14;
-const MS: u64 = 1_000_000;
-
-/// Both halves of a call as this mesh writes them.
-fn call(caller: &str, callee: &str, path: &str) -> Vec<OwnedSpan> {
-    let client =
-        OwnedSpan { span_id: [1; 8], start_ns: 1_000 * MS, end_ns: 1_100 * MS, ..span(caller, Kind::Client, path) };
-    let mut server = OwnedSpan {
-        span_id: [2; 8],
-        parent_id: [1; 8],
-        flags: 0x301,
-        start_ns: 1_010 * MS,
-        end_ns: 1_090 * MS,
-        ..span(callee, Kind::Server, path)
-    };
-    server.texts[PEER] = identity(caller);
-    server.texts[DECISION] = "allow".to_owned();
-    server.texts[DIGEST] = "d1".to_owned();
-    vec![client, server]
-}
-
-fn charge() -> Vec<OwnedSpan> {
-    call("order", "payment", CHARGE)
-}
-
-/// Sets how a call ended, in both spellings.
-fn ended(span: &mut OwnedSpan, status: &str) {
-    span.grpc_status_code = dialect::Status::of_name(status).map(|status| i64::from(status.number()));
-    span.texts[5] = status.to_owned();
-}
-
-fn counted(count: u64) -> Counters {
-    let one = Count { caller: identity("order"), method: CHARGE.to_owned(), status: "OK".to_owned(), count };
-    Counters { workload: "payment".to_owned(), to_ns: u64::MAX, served: vec![one], ..Counters::default() }
-}
-
-fn record() -> AccessRecord {
-    AccessRecord {
-        workload: "payment".to_owned(),
-        sequence: 1,
-        at_ns: 1_050 * MS,
-        caller: identity("order"),
-        method: CHARGE.to_owned(),
-        trace_id: [7; 16],
-        span_id: [2; 8],
-    }
-}
+use world::*;
 
 /// Audits spans and one more thing. Counters of one call are there unless `more` is about them.
 fn audit_with(spans: &[OwnedSpan], options: Options, more: impl FnOnce(&mut Audit<'_>)) -> Report {
@@ -247,6 +91,22 @@ fn each_fault_has_its_finding() {
             "no ids",
             |spans| spans[0].trace_id = [0; 16],
             &[What::ClaimedCaller, What::NoIds, What::ClientMissing, What::ServerMissing],
+        ),
+        (
+            "a cause that is named a thousand times",
+            |spans| {
+                for number in 0..1_000_u64 {
+                    let link = Link { trace_id: [7; 16], span_id: [2; 8], flags: 1 };
+                    let one = OwnedSpan {
+                        span_id: (number + 9).to_be_bytes(),
+                        kind: Kind::Internal,
+                        links: vec![link; 3],
+                        ..OwnedSpan::default()
+                    };
+                    spans.push(OwnedSpan { trace_id: [8; 16], ..one });
+                }
+            },
+            &[],
         ),
         ("a sample", |spans| spans[0].trace_state = "ot=th:8".into(), &[What::Sampled]),
         (
@@ -376,8 +236,10 @@ fn counters_say_what_spans_left_out() {
     let mut rogue = counted(1);
     rogue.served.push(Count { caller: identity("showcase"), ..rogue.served[0].clone() });
     assert_eq!(with(rogue.clone()), [What::CountedCall, What::MissingSpans]);
-    rogue.served[1].status = "PERMISSION_DENIED".to_owned();
-    assert_eq!(with(rogue), [What::MissingSpans]);
+    for status in ["PERMISSION_DENIED", "INVALID_ARGUMENT"] {
+        rogue.served[1].status = status.to_owned();
+        assert_eq!(with(rogue.clone()), [What::MissingSpans]);
+    }
     let mut status = counted(1);
     status.served[0].status = "NOT_FOUND".to_owned();
     assert_eq!(with(status), [What::Contradiction]);
@@ -462,7 +324,8 @@ fn an_unknown_path_is_what_the_audit_log_says() {
     assert_eq!(codes(&report), [What::NoCounters]);
     assert_eq!((report.edges[0].method.as_str(), report.edges[0].blocked), ("/shop.Pay/Steal", 1));
     let other = Refusal { sequence: 2, ..entry };
-    assert!(codes(&audit_with(&probe, Options::default(), |audit| audit.refusal(&other))).contains(&What::UnknownPath));
+    let report = audit_with(&probe, Options::default(), |audit| audit.refusal(&other));
+    assert_eq!(codes(&report), [What::RecordWithoutSpan, What::NoCounters, What::UnknownPath]);
 }
 
 #[test]
@@ -670,4 +533,18 @@ fn a_changed_policy_is_tried_on_what_was_recorded() {
     assert_eq!(String::from_utf8(text).unwrap(), wanted);
     changed.methods.clear();
     assert_eq!(crate::shadow::replay(&report, &changed)[0].why, "the method is not in the policy");
+}
+
+#[test]
+fn the_documentation_has_every_code() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/audit.md")).unwrap();
+    let row = |what: &What| {
+        let verdict = format!("{:?}", what.verdict()).to_uppercase();
+        format!("| {} | {verdict} | {} | {} |", what.code(), what.title(), what.help())
+    };
+    let rows: Vec<String> = What::ALL.iter().map(row).collect();
+    let written: Vec<&str> = page.lines().filter(|line| line.starts_with("| SK06")).collect();
+    let rows: Vec<&str> =
+        rows.iter().map(String::as_str).chain(written.iter().copied().filter(|line| line.contains("SK069"))).collect();
+    assert_eq!(written, rows, "docs/audit.md should have:\n{}", rows.join("\n"));
 }

@@ -1,5 +1,7 @@
 //! What is not a call: messages, databases, access records without a span, links.
 
+use std::collections::HashSet;
+
 use super::{Call, Join, at};
 use crate::finding::{At, What};
 use crate::judge::{Meaning, Told};
@@ -79,6 +81,20 @@ impl Join<'_> {
             (What::RecordWithoutSpan, format!("record {} tells of it", record.sequence))
         };
         self.tally.findings.add(what, on, at(record), why);
+    }
+
+    /// An entry of an audit log: the span of its call must be there.
+    pub(super) fn refusal(&mut self, numbered: &HashSet<(Name, u64)>, record: &Record) {
+        if numbered.contains(&(record.service, record.sequence)) {
+            return;
+        }
+        let caller = self.certified(record.peer, Evidence::Record);
+        let callee = self.owner(record);
+        let (method, told) = (record.method, Told::Server);
+        self.conclude(&Call { record, caller, callee: callee.name, method, allowed: false, told });
+        let on = self.on(caller.name, callee.name, method);
+        let why = format!("entry {} of its audit log tells of it", record.sequence);
+        self.tally.findings.add(What::RecordWithoutSpan, on, at(record), why);
     }
 
     /// A link: what caused a span must be there, and be of the same topic.

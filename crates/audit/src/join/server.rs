@@ -110,8 +110,8 @@ impl Join<'_> {
 
     /// A path that the server does not know: what it truly was, only its audit log says.
     fn unknown_method(&mut self, trace: &Trace<'_>, call: &Record, caller: Party, owner: Party) {
-        let numbered = |entry: &&Record| call.sequence == 0 || entry.sequence == call.sequence;
-        let entry = trace.refusals().filter(|entry| self.plan.by_service(entry.service) == owner.who).find(numbered);
+        let mut entries = trace.refusals(call.sequence);
+        let entry = entries.find(|entry| self.plan.by_service(entry.service) == owner.who);
         let method = entry.map_or(Name::OTHER, |entry| entry.method);
         let meaning = self.conclude(&Call {
             record: call,
