@@ -1,0 +1,147 @@
+//! Drafting a policy from what was observed. A draft is where a person starts: each edge says how often it was seen and
+//! how well its caller is known, and nothing is ever merged into a policy by itself. What was not seen may be needed all
+//! the same, and what was seen need not be meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use crate::report::{Edge, Report};
+use crate::tally::Evidence;
+use crate::time::utc;
+
+/// A workload, as manifests show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FoundWorkload {
+    /// Its name, as spans have it in `service.name`.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its service account.
+    pub service_account: String,
+    /// Labels that all of its pods have.
+    pub labels: BTreeMap<String, String>,
+    /// The names and numbers of its ports.
+    pub ports: Vec<(String, u16)>,
+}
+
+/// Writes a policy file that allows what was observed, and nothing else. Workloads that were only seen in spans have no
+/// selector, which a person has to write.
+///
+/// # Errors
+/// If `to` cannot be written.
+pub fn draft(report: &Report, found: &[FoundWorkload], to: &mut impl Write) -> io::Result<()> {
+    writeln!(to, "# A draft from {} calls, {} to {}.", report.calls, utc(report.from_ns), utc(report.to_ns))?;
+    writeln!(to, "# Seen is not meant: read every edge, name domains and classes, and only then use it.")?;
+    writeln!(to, "apiVersion: sekat.dev/v1\nkind: Policy\nclasses: {{}}\ndomains:")?;
+    writeln!(to, "  # Which workload is whose nobody can observe: all are drafted into one.")?;
+    writeln!(to, "  draft: {{trustDomain: {}, may: []}}", quoted(&trust_domain(report)))?;
+    let calls: Vec<&Edge> =
+        report.edges.iter().filter(|edge| edge.method.starts_with('/') && is_drafted(edge)).collect();
+    services(&calls, found, to)?;
+    edges(&calls, to)?;
+    rest(report, to)
+}
+
+/// Whether an edge can stand in a policy: its caller has a name, and the call got in.
+fn is_drafted(edge: &Edge) -> bool {
+    edge.allowed + edge.forbidden > 0 && !matches!(edge.evidence, Evidence::Nobody | Evidence::Public)
+}
+
+/// That of the first caller that is known by its SPIFFE ID.
+fn trust_domain(report: &Report) -> String {
+    let of = |edge: &Edge| Some(edge.caller.strip_prefix("spiffe://")?.split('/').next()?.to_owned());
+    report.edges.iter().find_map(of).unwrap_or_else(|| "example.org".to_owned())
+}
+
+/// A name that a policy can have: the last part of a SPIFFE ID, or the name itself.
+fn name_of(party: &str) -> &str {
+    if party.starts_with("spiffe://") { party.rsplit('/').next().unwrap_or(party) } else { party }
+}
+
+fn services(calls: &[&Edge], found: &[FoundWorkload], to: &mut impl Write) -> io::Result<()> {
+    let mut served: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for edge in calls {
+        served.entry(name_of(&edge.caller)).or_default();
+        let service = edge.method.trim_start_matches('/').split('/').next().unwrap_or_default();
+        served.entry(name_of(&edge.callee)).or_default().insert(service);
+    }
+    for workload in found {
+        served.entry(&workload.name).or_default();
+    }
+    writeln!(to, "{}", if served.is_empty() { "services: []" } else { "services:" })?;
+    for (name, services) in &served {
+        let workload = found.iter().find(|workload| workload.name == *name);
+        let known = if workload.is_some() { "" } else { "  # seen in spans only: write its selector and ports" };
+        writeln!(to, "  - name: {}{known}", quoted(name))?;
+        writeln!(to, "    domain: draft")?;
+        let place = workload.map_or(("default", *name), |it| (it.namespace.as_str(), it.service_account.as_str()));
+        writeln!(to, "    namespace: {}\n    serviceAccount: {}", quoted(place.0), quoted(place.1))?;
+        let labels = workload.map(|workload| &workload.labels).into_iter().flatten();
+        let labels: Vec<String> = labels.map(|(key, value)| format!("{}: {}", quoted(key), quoted(value))).collect();
+        writeln!(to, "    selector: {{{}}}", labels.join(", "))?;
+        let ports = workload.map(|workload| workload.ports.as_slice()).unwrap_or_default();
+        let ports: Vec<String> = ports.iter().map(|(name, number)| format!("{}: {number}", quoted(name))).collect();
+        writeln!(to, "    ports: {{{}}}", ports.join(", "))?;
+        let services: Vec<String> = services.iter().map(|service| quoted(service)).collect();
+        writeln!(to, "    proto: [{}]", services.join(", "))?;
+    }
+    Ok(())
+}
+
+/// One line a method, so that each has its own count beside it.
+fn edges(calls: &[&Edge], to: &mut impl Write) -> io::Result<()> {
+    writeln!(to, "{}", if calls.is_empty() { "edges: []" } else { "edges:" })?;
+    for edge in calls {
+        let method = quoted(edge.method.trim_start_matches('/'));
+        let (from, callee) = (quoted(name_of(&edge.caller)), quoted(name_of(&edge.callee)));
+        writeln!(to, "  # observed {} times, last {}; {}", edge.calls, utc(edge.last_ns), known(edge.evidence))?;
+        if edge.forbidden > 0 {
+            writeln!(to, "  # {} of them were against the policy that was audited", edge.forbidden)?;
+        }
+        writeln!(to, "  - {{from: {from}, to: {callee}, methods: [{method}]}}")?;
+    }
+    Ok(())
+}
+
+/// What a person has to decide about: not drafted, but not hidden either.
+fn rest(report: &Report, to: &mut impl Write) -> io::Result<()> {
+    for edge in report.edges.iter().filter(|edge| !edge.method.starts_with('/') || !is_drafted(edge)) {
+        let line = format!("{} -> {} {}", edge.caller, edge.callee, edge.method);
+        writeln!(to, "# not drafted: {}, observed {} times; {}", one_line(&line), edge.calls, known(edge.evidence))?;
+    }
+    Ok(())
+}
+
+const fn known(evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::Certificate => "caller by certificate",
+        Evidence::Record => "caller by access record",
+        Evidence::Exporter => "caller by its exporter's certificate",
+        Evidence::Public => "caller from outside",
+        Evidence::Claimed => "caller claimed",
+        Evidence::Nobody => "caller unknown",
+    }
+}
+
+/// Text as YAML's double-quoted scalar: names come from spans, and a name may try to be more than one.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            letter if letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(letter)));
+            }
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Text that cannot end a comment.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|letter| if letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}') { ' ' } else { letter })
+        .collect()
+}
