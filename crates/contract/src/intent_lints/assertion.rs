@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sekat_policy::intent::{Assertion, Classes, Subject, Target, Workload};
 use sekat_policy::{Diagnostic, Intent};
 
-use super::flow::{self, Flows};
+use super::flow::{Flows, Reached, Ways};
 use super::{IntentLint, quoted};
 
 pub(super) const LINT: IntentLint = IntentLint {
@@ -19,15 +19,13 @@ fn check(intent: &Intent, findings: &mut Vec<Diagnostic>) {
         return;
     }
     let flows = Flows::of(intent);
-    let mut ways = BTreeMap::new();
+    let (all_ways, mut ways) = (Ways::of(intent), BTreeMap::new());
     for assertion in &intent.assertions {
         for workload in intent.workloads.iter().filter(|workload| is_subject(intent, &assertion.from, workload)) {
             let name = workload.name.as_str();
             let found = match &assertion.target {
                 Target::Class(class) => obtained(intent, &flows, assertion, name, class),
-                _ => {
-                    reached(intent, ways.entry(name).or_insert_with(|| flow::reach(intent, name)), assertion, workload)
-                }
+                _ => reached(intent, ways.entry(name).or_insert_with(|| all_ways.from(name)), assertion, workload),
             };
             if let Some((text, help)) = found {
                 findings.push(Diagnostic::error(LINT.code, assertion.span.clone(), text, help));
@@ -74,7 +72,7 @@ fn obtained<'a>(
 /// That a workload reaches the target.
 fn reached(
     intent: &Intent,
-    ways: &BTreeMap<&str, Vec<&str>>,
+    ways: &Reached<'_>,
     assertion: &Assertion,
     workload: &Workload,
 ) -> Option<(String, &'static str)> {
@@ -86,20 +84,19 @@ fn reached(
         Target::Internet => intent.externals.iter().any(|external| external.name == name),
         Target::Class(_) => false,
     };
-    let found = ways.iter().filter(|(name, _)| is_target(name) && **name != workload.name);
-    let way = found.map(|(_, way)| way).min_by_key(|way| way.len())?;
+    let way = ways.nearest(is_target)?;
     let is_direct = way.len() <= 2;
     if !is_direct && !assertion.transitive {
         return None;
     }
-    let hops: Vec<_> = way.iter().map(|name| quoted(name)).collect();
+    let hops: Vec<_> = way.iter().copied().map(quoted).collect();
     let how = if is_direct { "directly" } else { "through others" };
     let help = if is_direct {
         "remove the edge or the client, or the assertion if it is meant"
     } else {
         "state the `purpose` of an edge on the way, which says that it opens no way further, or remove an edge"
     };
-    let target = way.last().map_or_else(String::new, |name| quoted(name));
+    let target = way.last().copied().map_or_else(String::new, quoted);
     Some((format!("`{}` can reach {target} {how}: {}", workload.name, hops.join(" → ")), help))
 }
 
@@ -114,10 +111,8 @@ mod tests {
     fn a_class_is_obtained_directly() {
         let store = ("ports: {pg: 5432}, clients: [bank]", "ports: {pg: 5432}, clients: [bank, showcase]");
         let policy = planted(&[store]);
-        policy.finds_among_others(
-            "SK0320",
-            "`showcase` can obtain `payment` directly: `showcase` gets it from `bank-db`",
-        );
+        policy
+            .finds_among_others("SK0320", "`showcase` can obtain `payment` directly: `showcase` has it from `bank-db`");
         policy.finds_among_others("SK0320", "`showcase` can reach `bank-db` directly: `showcase` → `bank-db`");
     }
 
@@ -126,9 +121,9 @@ mod tests {
         planted(&[PRICES]).finds(
             "SK0320",
             "class: payment",
-            "`showcase` can obtain `payment` through others: `showcase` gets it from `catalog` by \
-             `/catalog.v1.Catalog/Get`, an edge without purpose; `catalog` gets it from `shop` by \
-             `/catalog.v1.Catalog/Get`, an edge without purpose; `shop` gets it from `bank` by `/bank.v1.Bank/Charge`",
+            "`showcase` can obtain `payment` through others: `showcase` has it from `catalog` by \
+             `/catalog.v1.Catalog/Get`, an edge without purpose; `catalog` has it from `shop` by \
+             `/catalog.v1.Catalog/Get`, an edge without purpose; `shop` has it from `bank` by `/bank.v1.Bank/Charge`",
         );
         let directly_only = ("\"!commerce\", class: payment}", "\"!commerce\", class: payment, transitive: false}");
         planted(&[PRICES, directly_only]).finds_nothing();

@@ -2,7 +2,8 @@
 
 use sekat_policy::{Diagnostic, Intent};
 
-use super::{IntentLint, forbidden};
+use super::IntentLint;
+use super::index::Index;
 
 pub(super) const LINT: IntentLint = IntentLint {
     code: "SK0315",
@@ -11,10 +12,11 @@ pub(super) const LINT: IntentLint = IntentLint {
 };
 
 fn check(intent: &Intent, findings: &mut Vec<Diagnostic>) {
+    let index = Index::of(intent);
     for edge in &intent.edges {
-        let Some(method) = intent.method(&edge.method) else { continue };
+        let Some(method) = index.methods.get(edge.method.as_str()) else { continue };
         for (what, classes) in [("returns", &method.response), ("takes", &method.request)] {
-            if let Some(forbidden) = forbidden(intent, &edge.caller, classes) {
+            if let Some(forbidden) = index.forbidden(&edge.caller, classes) {
                 let text = format!("`{}` may call `{}`, which {what} {forbidden}", edge.caller, edge.method);
                 let help = "remove the edge, or give the caller a method of its own that carries nothing of it";
                 findings.push(Diagnostic::error(LINT.code, edge.span.clone(), text, help));

@@ -2,7 +2,8 @@
 
 use sekat_policy::{Diagnostic, Intent};
 
-use super::{IntentLint, forbidden};
+use super::IntentLint;
+use super::index::Index;
 
 pub(super) const LINT: IntentLint = IntentLint {
     code: "SK0319",
@@ -11,9 +12,10 @@ pub(super) const LINT: IntentLint = IntentLint {
 };
 
 fn check(intent: &Intent, findings: &mut Vec<Diagnostic>) {
+    let index = Index::of(intent);
     for external in &intent.externals {
         for client in &external.clients {
-            if let Some(forbidden) = forbidden(intent, client, &external.classes) {
+            if let Some(forbidden) = index.forbidden(client, &external.classes) {
                 let text = format!("`{client}` may send to `{}` data of {forbidden}", external.name);
                 let help = "remove the client, or state less in `classes`";
                 findings.push(Diagnostic::error(LINT.code, external.span.clone(), text, help));

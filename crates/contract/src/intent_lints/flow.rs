@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use sekat_policy::Intent;
 use sekat_policy::intent::Edge;
 
+use super::index::Index;
+
 /// What each workload holds, and how it came to it.
 pub(super) struct Flows<'a> {
     held: BTreeMap<Fact<'a>, Step<'a>>,
@@ -32,9 +34,10 @@ impl<'a> Flows<'a> {
         for (fact, how) in declared(intent) {
             flows.learn(fact, Step { how, from: None }, &mut open);
         }
+        let methods = Index::of(intent).methods;
         let mut unbound: BTreeMap<&str, Vec<(&str, &Edge)>> = BTreeMap::new();
         for edge in intent.edges.iter().filter(|edge| edge.purpose.is_none()) {
-            let Some(method) = intent.method(&edge.method) else { continue };
+            let Some(method) = methods.get(edge.method.as_str()) else { continue };
             unbound.entry(&method.workload).or_default().push((&edge.caller, edge));
             unbound.entry(&edge.caller).or_default().push((&method.workload, edge));
         }
@@ -58,10 +61,10 @@ impl<'a> Flows<'a> {
     /// How a workload comes to hold a class, if it does: whether directly, and all steps.
     pub(super) fn way(&self, workload: &'a str, class: &'a str) -> Option<(bool, String)> {
         let mut step = self.held.get(&(workload, class))?;
-        let (is_direct, mut way) = (step.from.is_none(), format!("`{workload}` gets it {}", step.how));
+        let (is_direct, mut way) = (step.from.is_none(), format!("`{workload}` has it {}", step.how));
         while let Some((holder, class)) = step.from {
             step = self.held.get(&(holder, class))?;
-            way.push_str(&format!("; `{holder}` gets it {}", step.how));
+            way.push_str(&format!("; `{holder}` has it {}", step.how));
         }
         Some((is_direct, way))
     }
@@ -69,9 +72,10 @@ impl<'a> Flows<'a> {
 
 /// What workloads hold because it is stated so.
 fn declared(intent: &Intent) -> Vec<(Fact<'_>, String)> {
+    let methods = Index::of(intent).methods;
     let mut facts: Vec<(Fact<'_>, String)> = Vec::new();
     for edge in &intent.edges {
-        let Some(method) = intent.method(&edge.method) else { continue };
+        let Some(method) = methods.get(edge.method.as_str()) else { continue };
         for class in &method.response {
             facts.push(((&edge.caller, class), format!("from `{}` by `{}`", method.workload, method.path)));
         }
@@ -97,28 +101,65 @@ fn declared(intent: &Intent) -> Vec<(Fact<'_>, String)> {
     facts
 }
 
-/// What a workload reaches: workloads, stores and externals by name, each with the hops that lead there.
-pub(super) fn reach<'a>(intent: &'a Intent, start: &'a str) -> BTreeMap<&'a str, Vec<&'a str>> {
-    let mut ways: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let mut passed = BTreeSet::from([start]);
-    let mut open = VecDeque::from([(start, vec![start])]);
-    while let Some((from, way)) = open.pop_front() {
-        let mut arrive = |name: &'a str| {
-            ways.entry(name).or_insert_with(|| [way.as_slice(), &[name]].concat());
-        };
-        for store in intent.stores.iter().filter(|store| store.clients.contains(from)) {
-            arrive(&store.name);
+/// Who reaches whom, and whether the way goes on from there.
+pub(super) struct Ways<'a> {
+    /// By caller: what it connects to, and whether it may be taken to pass through that.
+    open: BTreeMap<&'a str, BTreeMap<&'a str, bool>>,
+}
+
+impl<'a> Ways<'a> {
+    pub(super) fn of(intent: &'a Intent) -> Self {
+        let methods = Index::of(intent).methods;
+        let mut open: BTreeMap<&str, BTreeMap<&str, bool>> = BTreeMap::new();
+        for edge in &intent.edges {
+            let Some(method) = methods.get(edge.method.as_str()) else { continue };
+            *open.entry(&edge.caller).or_default().entry(&method.workload).or_insert(false) |= edge.purpose.is_none();
         }
-        for external in intent.externals.iter().filter(|external| external.clients.contains(from)) {
-            arrive(&external.name);
-        }
-        for edge in intent.edges.iter().filter(|edge| edge.caller == from) {
-            let Some(method) = intent.method(&edge.method) else { continue };
-            arrive(&method.workload);
-            if edge.purpose.is_none() && passed.insert(&method.workload) {
-                open.push_back((&method.workload, [way.as_slice(), &[&method.workload]].concat()));
+        let stores = intent.stores.iter().map(|store| (&store.clients, &store.name));
+        for (clients, name) in stores.chain(intent.externals.iter().map(|external| (&external.clients, &external.name)))
+        {
+            for client in clients {
+                open.entry(client).or_default().entry(name).or_insert(false);
             }
         }
+        Self { open }
     }
-    ways
+
+    /// What a workload reaches.
+    pub(super) fn from(&self, start: &'a str) -> Reached<'a> {
+        let mut before: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+        let mut passed = BTreeSet::from([start]);
+        let mut queue = VecDeque::from([(0, start)]);
+        // Breadth first, so that who arrives first came by a shortest way.
+        while let Some((distance, from)) = queue.pop_front() {
+            for (name, goes_on) in self.open.get(from).into_iter().flatten() {
+                before.entry(name).or_insert((distance + 1, from));
+                if *goes_on && passed.insert(name) {
+                    queue.push_back((distance + 1, name));
+                }
+            }
+        }
+        before.remove(start);
+        Reached { before }
+    }
+}
+
+/// Workloads, stores and externals by name, each with its distance and the last hop of a shortest way there.
+pub(super) struct Reached<'a> {
+    before: BTreeMap<&'a str, (usize, &'a str)>,
+}
+
+impl<'a> Reached<'a> {
+    /// The nearest of those that `wanted` accepts, as the hops that lead there, the start among them.
+    pub(super) fn nearest(&self, wanted: impl Fn(&str) -> bool) -> Option<Vec<&'a str>> {
+        let reached = self.before.iter().filter(|(name, _)| wanted(name));
+        let (end, _) = reached.min_by_key(|(_, (distance, _))| *distance)?;
+        let (mut hops, mut at) = (vec![*end], *end);
+        while let Some((_, from)) = self.before.get(at) {
+            hops.push(from);
+            at = from;
+        }
+        hops.reverse();
+        Some(hops)
+    }
 }

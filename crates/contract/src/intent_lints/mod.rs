@@ -13,6 +13,7 @@ mod external;
 pub(crate) mod fixture;
 mod flow;
 mod identity;
+mod index;
 mod owner;
 mod selector;
 mod server;
@@ -73,16 +74,6 @@ pub(crate) fn classified(classes: &Classes) -> Vec<&str> {
 /// The names of workloads.
 pub(crate) fn names(workloads: &[Workload]) -> impl Iterator<Item = &str> + Clone {
     workloads.iter().map(|workload| workload.name.as_str())
-}
-
-/// What `classes` have that the workload's domain may not hold, as a message says it; nothing if it may hold all, or
-/// if its domain is not known, which is another finding.
-fn forbidden(intent: &Intent, workload: &str, classes: &Classes) -> Option<String> {
-    let domain = intent.domain(&intent.workload(workload)?.domain)?;
-    let forbidden: Vec<_> =
-        classified(classes).into_iter().filter(|class| !domain.may_hold.contains(*class)).map(quoted).collect();
-    (!forbidden.is_empty())
-        .then(|| format!("{}, which the domain `{}` may not hold", forbidden.join(", "), domain.name))
 }
 
 fn quoted(name: &str) -> String {

@@ -2,7 +2,8 @@
 
 use sekat_policy::{Diagnostic, Intent};
 
-use super::{IntentLint, forbidden};
+use super::IntentLint;
+use super::index::Index;
 
 pub(super) const LINT: IntentLint = IntentLint {
     code: "SK0316",
@@ -11,9 +12,10 @@ pub(super) const LINT: IntentLint = IntentLint {
 };
 
 fn check(intent: &Intent, findings: &mut Vec<Diagnostic>) {
+    let index = Index::of(intent);
     for method in &intent.methods {
         let classes = method.request.union(&method.response).cloned().collect();
-        if let Some(forbidden) = forbidden(intent, &method.workload, &classes) {
+        if let Some(forbidden) = index.forbidden(&method.workload, &classes) {
             let text = format!("`{}` serves `{}`, which carries {forbidden}", method.workload, method.path);
             let help = "serve it in a domain that may hold it, or leave the data out";
             findings.push(Diagnostic::error(LINT.code, method.span.clone(), text, help));

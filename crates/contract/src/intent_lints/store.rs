@@ -2,7 +2,8 @@
 
 use sekat_policy::{Diagnostic, Intent};
 
-use super::{IntentLint, forbidden};
+use super::IntentLint;
+use super::index::Index;
 
 pub(super) const LINT: IntentLint = IntentLint {
     code: "SK0317",
@@ -11,9 +12,10 @@ pub(super) const LINT: IntentLint = IntentLint {
 };
 
 fn check(intent: &Intent, findings: &mut Vec<Diagnostic>) {
+    let index = Index::of(intent);
     for store in &intent.stores {
         for client in &store.clients {
-            if let Some(forbidden) = forbidden(intent, client, &store.classes) {
+            if let Some(forbidden) = index.forbidden(client, &store.classes) {
                 let text = format!("`{client}` may connect to `{}`, which keeps {forbidden}", store.name);
                 let help = "remove the client: what it needs, it asks the store's owner for";
                 findings.push(Diagnostic::error(LINT.code, store.span.clone(), text, help));

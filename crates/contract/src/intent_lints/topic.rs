@@ -2,7 +2,8 @@
 
 use sekat_policy::{Diagnostic, Intent};
 
-use super::{IntentLint, forbidden};
+use super::IntentLint;
+use super::index::Index;
 
 pub(super) const LINT: IntentLint = IntentLint {
     code: "SK0318",
@@ -11,10 +12,11 @@ pub(super) const LINT: IntentLint = IntentLint {
 };
 
 fn check(intent: &Intent, findings: &mut Vec<Diagnostic>) {
+    let index = Index::of(intent);
     for topic in &intent.topics {
         let readers = topic.consumers.iter().map(|name| (name, "consumes"));
         for (workload, does) in readers.chain(topic.publishers.iter().map(|name| (name, "publishes"))) {
-            if let Some(forbidden) = forbidden(intent, workload, &topic.classes) {
+            if let Some(forbidden) = index.forbidden(workload, &topic.classes) {
                 let text = format!("`{workload}` {does} `{}`, whose messages hold {forbidden}", topic.name);
                 let help = "remove it, or give it a topic of its own without that data";
                 findings.push(Diagnostic::error(LINT.code, topic.span.clone(), text, help));

@@ -1,8 +1,8 @@
 //! SK0311: whatever is named exists.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sekat_policy::intent::{Classes, Subject, Target};
+use sekat_policy::intent::{Subject, Target};
 use sekat_policy::{Diagnostic, Intent, Span};
 
 use super::{IntentLint, names};
@@ -15,92 +15,86 @@ pub(super) const LINT: IntentLint = IntentLint {
 };
 
 fn check(intent: &Intent, findings: &mut Vec<Diagnostic>) {
-    let mut known = Known { intent, findings };
+    let mut known = Known::of(intent, findings);
     for domain in &intent.domains {
-        known.classes(&domain.may_hold, &domain.span);
+        known.all(CLASS, &domain.may_hold, &domain.span);
     }
     for workload in intent.workloads.iter().filter(|it| !it.domain.is_empty()) {
-        known.domain(&workload.domain, &workload.span);
+        known.one(DOMAIN, &workload.domain, &workload.span);
     }
     for method in &intent.methods {
-        known.workload(&method.workload, &method.span);
-        known.classes(&method.request, &method.span);
-        known.classes(&method.response, &method.span);
+        known.one(SERVICE, &method.workload, &method.span);
+        known.all(CLASS, &method.request, &method.span);
+        known.all(CLASS, &method.response, &method.span);
     }
     for edge in &intent.edges {
-        known.workload(&edge.caller, &edge.span);
-        let methods = intent.methods.iter().map(|method| method.path.as_str());
-        known.name("method", &edge.method, methods, &edge.span);
+        known.one(SERVICE, &edge.caller, &edge.span);
+        known.one("method", &edge.method, &edge.span);
     }
     for store in &intent.stores {
-        known.classes(&store.classes, &store.span);
-        known.workloads(&store.clients, &store.span);
+        known.all(CLASS, &store.classes, &store.span);
+        known.all(SERVICE, &store.clients, &store.span);
     }
     for topic in &intent.topics {
-        known.classes(&topic.classes, &topic.span);
-        known.workloads(&topic.publishers, &topic.span);
-        known.workloads(&topic.consumers, &topic.span);
+        known.all(CLASS, &topic.classes, &topic.span);
+        known.all(SERVICE, &topic.publishers, &topic.span);
+        known.all(SERVICE, &topic.consumers, &topic.span);
     }
     for external in &intent.externals {
-        known.classes(&external.classes, &external.span);
-        known.workloads(&external.clients, &external.span);
+        known.all(CLASS, &external.classes, &external.span);
+        known.all(SERVICE, &external.clients, &external.span);
     }
     for assertion in &intent.assertions {
         match &assertion.from {
             Subject::Anybody => {}
-            Subject::Workload(name) => known.workload(name, &assertion.span),
-            Subject::Domain(name) | Subject::NotDomain(name) => known.domain(name, &assertion.span),
+            Subject::Workload(name) => known.one(SERVICE, name, &assertion.span),
+            Subject::Domain(name) | Subject::NotDomain(name) => known.one(DOMAIN, name, &assertion.span),
         }
         match &assertion.target {
             Target::Internet => {}
-            Target::Class(name) => known.class(name, &assertion.span),
-            Target::Domain(name) => known.domain(name, &assertion.span),
-            Target::Workload(name) => {
-                let stores = intent.stores.iter().map(|store| store.name.as_str());
-                known.name("service or store", name, names(&intent.workloads).chain(stores), &assertion.span);
-            }
+            Target::Class(name) => known.one(CLASS, name, &assertion.span),
+            Target::Domain(name) => known.one(DOMAIN, name, &assertion.span),
+            Target::Workload(name) => known.one("service or store", name, &assertion.span),
         }
     }
 }
 
+const CLASS: &str = "class";
+const DOMAIN: &str = "domain";
+const SERVICE: &str = "service";
+
+/// The names that exist, by what they are names of.
 struct Known<'a> {
-    intent: &'a Intent,
+    names: BTreeMap<&'static str, BTreeSet<&'a str>>,
     findings: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Known<'a> {
-    fn name<'n>(&mut self, what: &str, name: &str, all: impl Iterator<Item = &'n str> + Clone, span: &Span) {
-        if !all.clone().any(|known| known == name) {
-            let text = format!("there is no {what} `{name}`{}", did_you_mean(name, all));
+    fn of(intent: &'a Intent, findings: &'a mut Vec<Diagnostic>) -> Self {
+        let services = || names(&intent.workloads);
+        let stores = intent.stores.iter().map(|store| store.name.as_str());
+        let names = BTreeMap::from([
+            (CLASS, intent.classes.keys().map(String::as_str).collect()),
+            (DOMAIN, intent.domains.iter().map(|domain| domain.name.as_str()).collect()),
+            ("method", intent.methods.iter().map(|method| method.path.as_str()).collect()),
+            (SERVICE, services().collect()),
+            ("service or store", services().chain(stores).collect()),
+        ]);
+        Self { names, findings }
+    }
+
+    fn one(&mut self, what: &'static str, name: &str, span: &Span) {
+        let known = || self.names.get(what).into_iter().flatten().copied();
+        if !self.names.get(what).is_some_and(|names| names.contains(name)) {
+            let text = format!("there is no {what} `{name}`{}", did_you_mean(name, known()));
             let help = format!("correct the name, or declare the {what}");
             self.findings.push(Diagnostic::error(LINT.code, span.clone(), text, help));
         }
     }
 
-    fn class(&mut self, name: &str, span: &Span) {
-        let intent: &'a Intent = self.intent;
-        self.name("class", name, intent.classes.keys().map(String::as_str), span);
-    }
-
-    fn classes(&mut self, classes: &Classes, span: &Span) {
-        for class in classes {
-            self.class(class, span);
-        }
-    }
-
-    fn domain(&mut self, name: &str, span: &Span) {
-        let intent: &'a Intent = self.intent;
-        self.name("domain", name, intent.domains.iter().map(|domain| domain.name.as_str()), span);
-    }
-
-    fn workload(&mut self, name: &str, span: &Span) {
-        let intent: &'a Intent = self.intent;
-        self.name("service", name, intent.workloads.iter().map(|workload| workload.name.as_str()), span);
-    }
-
-    fn workloads(&mut self, all: &BTreeSet<String>, span: &Span) {
-        for name in all {
-            self.workload(name, span);
+    fn all(&mut self, what: &'static str, names: &BTreeSet<String>, span: &Span) {
+        for name in names {
+            self.one(what, name, span);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Who may call whom, who reads whose news, and what must never be.
 
+use std::collections::{HashMap, HashSet};
+
 use sekat_policy::Intent;
-use sekat_policy::intent::{Assertion, Edge, Subject, Target, Topic};
+use sekat_policy::intent::{Assertion, Edge, Method, Subject, Target, Topic};
 use sekat_yaml::Node;
 
 use super::reader::Reader;
@@ -20,7 +22,8 @@ pub(super) const DENY: [&str; 6] = ["from", "domain", "class", "to", "toDomain",
 const NAMED: usize = 3;
 
 pub(super) fn edges(reader: &mut Reader<'_>, node: Option<&Node>, intent: &Intent) -> Vec<Edge> {
-    let mut edges: Vec<Edge> = Vec::new();
+    let served = Served::of(intent);
+    let (mut edges, mut known): (Vec<Edge>, HashSet<(String, String)>) = (Vec::new(), HashSet::new());
     for item in reader.items(node) {
         if !reader.is_section(item, &EDGE) {
             continue;
@@ -37,7 +40,7 @@ pub(super) fn edges(reader: &mut Reader<'_>, node: Option<&Node>, intent: &Inten
             continue;
         }
         for (pattern, span) in methods {
-            for method in granted(reader, intent, &to, &pattern, &span) {
+            for method in granted(reader, &served, &to, &pattern, &span) {
                 for (caller, _) in &callers {
                     let edge = Edge {
                         caller: caller.clone(),
@@ -46,7 +49,7 @@ pub(super) fn edges(reader: &mut Reader<'_>, node: Option<&Node>, intent: &Inten
                         span: span.clone(),
                     };
                     // The first statement of a right counts; a second one adds nothing.
-                    if !edges.iter().any(|known| known.caller == edge.caller && known.method == edge.method) {
+                    if known.insert((edge.caller.clone(), edge.method.clone())) {
                         edges.push(edge);
                     }
                 }
@@ -56,11 +59,32 @@ pub(super) fn edges(reader: &mut Reader<'_>, node: Option<&Node>, intent: &Inten
     edges
 }
 
+/// The methods of an intent, by what edges look for.
+struct Served<'a> {
+    by_path: HashMap<&'a str, &'a Method>,
+    by_server: HashMap<&'a str, Vec<&'a Method>>,
+}
+
+impl<'a> Served<'a> {
+    fn of(intent: &'a Intent) -> Self {
+        let by_path = intent.methods.iter().map(|method| (method.path.as_str(), method)).collect();
+        let mut by_server: HashMap<&str, Vec<&Method>> = HashMap::new();
+        for method in &intent.methods {
+            by_server.entry(&method.workload).or_default().push(method);
+        }
+        Self { by_path, by_server }
+    }
+
+    fn of_server(&self, server: &str) -> &[&'a Method] {
+        self.by_server.get(server).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
 /// The methods of `to` that `pattern` grants: those that exist now. One that is added later is denied until the policy
 /// is compiled again, and a classified one is not granted by a wildcard at all.
 fn granted(
     reader: &mut Reader<'_>,
-    intent: &Intent,
+    served: &Served<'_>,
     to: &str,
     pattern: &str,
     span: &sekat_policy::Span,
@@ -68,7 +92,7 @@ fn granted(
     let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
     if !glob::is_pattern(pattern) {
         let path = format!("/{pattern}");
-        let server = intent.method(&path).map(|method| method.workload.as_str());
+        let server = served.by_path.get(path.as_str()).map(|method| method.workload.as_str());
         if let Some(server) = server.filter(|server| *server != to) {
             let message = format!("`{path}` is served by `{server}`, not by `{to}`");
             reader.report(MISDIRECTED, span.clone(), message, format!("write `to: {server}`, or another method"));
@@ -77,12 +101,11 @@ fn granted(
         return vec![path];
     }
     let matching = |path: &str| glob::matches(pattern, path.trim_start_matches('/'), '/');
-    let all = intent.methods.iter().filter(|method| method.workload == to && matching(&method.path));
-    let (kept, refused): (Vec<_>, Vec<_>) =
+    let all = served.of_server(to).iter().copied().filter(|method| matching(&method.path));
+    let (kept, refused): (Vec<&Method>, Vec<&Method>) =
         all.partition(|method| classified(&method.request).is_empty() && classified(&method.response).is_empty());
     if kept.is_empty() && refused.is_empty() {
-        let of_server = intent.methods.iter().filter(|method| method.workload == to);
-        let near = nearest(pattern, of_server.map(|method| method.path.trim_start_matches('/')));
+        let near = nearest(pattern, served.of_server(to).iter().map(|method| method.path.trim_start_matches('/')));
         let help = near.map_or_else(
             || format!("name a method that `{to}` serves"),
             |near| format!("name a method that `{to}` serves, for instance {near}"),

@@ -390,3 +390,22 @@ fn the_schema_for_editors_knows_the_same_keys() {
         assert_eq!(known.collect::<BTreeSet<_>>(), keys.iter().copied().collect::<BTreeSet<_>>(), "{name}");
     }
 }
+
+#[test]
+fn a_damaged_file_is_read_to_its_end_or_refused_and_never_breaks_the_reader() {
+    let text = include_str!("../intent_lints/fixture.yaml");
+    let lines: Vec<_> = text.lines().collect();
+    let repeated = |at: usize, times: usize| -> String {
+        let line = |(line, text): (usize, &&str)| format!("{text}\n").repeat(if line == at { times } else { 1 });
+        lines.iter().enumerate().map(line).collect()
+    };
+    let cut = (0..text.len()).step_by(41).filter_map(|end| text.get(..end).map(str::to_owned));
+    let damaged = (0..lines.len()).flat_map(|at| [repeated(at, 0), repeated(at, 2)]);
+    let mut faulty = 0;
+    for text in cut.chain(damaged) {
+        let (intent, findings) = super::read_text("p.yaml", &text, Path::new(""));
+        faulty += usize::from(!findings.is_empty());
+        assert!(!findings.is_empty() || !intent.domains.is_empty(), "nothing was read and nothing was said:\n{text}");
+    }
+    assert!(faulty > 100, "{faulty}");
+}

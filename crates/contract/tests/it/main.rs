@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod pages;
+mod same;
 mod schema;
 
 use std::path::{Path, PathBuf};

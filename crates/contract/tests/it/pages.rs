@@ -33,7 +33,7 @@ const CRATES: [(&str, &str, &[&str]); 4] = [
 ];
 
 /// Something lawful on disk, in which a page's fault is planted.
-enum Base {
+pub(crate) enum Base {
     Contracts,
     Policy,
     Code,
@@ -81,7 +81,7 @@ impl Base {
         }
     }
 
-    fn write(&self) -> TempDir {
+    pub(crate) fn write(&self) -> TempDir {
         let root = tempfile::tempdir().expect("a temporary folder");
         match self {
             Self::Contracts => {
