@@ -150,36 +150,68 @@ pub struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     /// Keeps an attribute if it is one of the known. Old names stand for their successors where these are missing.
     pub fn set(&mut self, key: &[u8], value: Value<'a>) {
-        let text = if let Value::Text(text) = value { text } else { "" };
-        let number = match value {
-            Value::Int(number) => Some(number),
-            Value::Text(text) => text.parse().ok(),
-            Value::Other => None,
-        };
+        // Most attributes are none of these: what stands in front of the first dot settles that.
         match key {
-            b"rpc.system" => self.rpc_system = text,
-            b"rpc.system.name" => self.rpc_system_name = text,
-            b"rpc.service" => self.rpc_service = text,
-            b"rpc.method" => self.rpc_method = text,
-            b"rpc.method_original" => self.rpc_method_original = text,
-            b"rpc.grpc.status_code" => self.rpc_grpc_status_code = number,
-            b"rpc.response.status_code" => self.rpc_response_status_code = text,
-            b"rpc.status_code" => self.rpc_status_code = text,
-            b"server.address" => self.server_address = text,
-            b"net.peer.name" => or(&mut self.server_address, text),
-            b"db.system.name" => self.db_system = text,
-            b"db.system" => or(&mut self.db_system, text),
-            b"db.namespace" => self.db_namespace = text,
-            b"db.name" => or(&mut self.db_namespace, text),
-            b"messaging.system" => self.messaging_system = text,
-            b"messaging.destination.name" => self.messaging_destination = text,
-            b"messaging.destination" => or(&mut self.messaging_destination, text),
-            b"sekat.peer.id" => self.sekat_peer_id = text,
-            b"sekat.decision" => self.sekat_decision = text,
-            b"sekat.policy.digest" => self.sekat_policy_digest = text,
-            b"sekat.audit.seq" => self.sekat_audit_seq = number,
-            b"sekat.data_class" => self.sekat_data_class = text,
+            [b'r', b'p', b'c', b'.', rest @ ..] => self.set_rpc(rest, value),
+            [b's', b'e', b'k', b'a', b't', b'.', rest @ ..] => self.set_ours(rest, value),
+            [b's' | b'n' | b'd' | b'm', ..] => self.set_other(key, value),
             _ => {}
+        }
+    }
+
+    fn set_rpc(&mut self, key: &[u8], value: Value<'a>) {
+        match key {
+            b"system" => self.rpc_system = value.text(),
+            b"system.name" => self.rpc_system_name = value.text(),
+            b"service" => self.rpc_service = value.text(),
+            b"method" => self.rpc_method = value.text(),
+            b"method_original" => self.rpc_method_original = value.text(),
+            b"grpc.status_code" => self.rpc_grpc_status_code = value.number(),
+            b"response.status_code" => self.rpc_response_status_code = value.text(),
+            b"status_code" => self.rpc_status_code = value.text(),
+            _ => {}
+        }
+    }
+
+    fn set_ours(&mut self, key: &[u8], value: Value<'a>) {
+        match key {
+            b"peer.id" => self.sekat_peer_id = value.text(),
+            b"decision" => self.sekat_decision = value.text(),
+            b"policy.digest" => self.sekat_policy_digest = value.text(),
+            b"audit.seq" => self.sekat_audit_seq = value.number(),
+            b"data_class" => self.sekat_data_class = value.text(),
+            _ => {}
+        }
+    }
+
+    fn set_other(&mut self, key: &[u8], value: Value<'a>) {
+        match key {
+            b"server.address" => self.server_address = value.text(),
+            b"net.peer.name" => or(&mut self.server_address, value.text()),
+            b"db.system.name" => self.db_system = value.text(),
+            b"db.system" => or(&mut self.db_system, value.text()),
+            b"db.namespace" => self.db_namespace = value.text(),
+            b"db.name" => or(&mut self.db_namespace, value.text()),
+            b"messaging.system" => self.messaging_system = value.text(),
+            b"messaging.destination.name" => self.messaging_destination = value.text(),
+            b"messaging.destination" => or(&mut self.messaging_destination, value.text()),
+            _ => {}
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The text; empty if it is something else.
+    fn text(self) -> &'a str {
+        if let Self::Text(text) = self { text } else { "" }
+    }
+
+    /// The number, also if it is written as text.
+    fn number(self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(number),
+            Self::Text(text) => text.parse().ok(),
+            Self::Other => None,
         }
     }
 }
