@@ -23,14 +23,16 @@ A code never changes its meaning. Errors fail a check, warnings do not. The form
 ";
 
 /// Headings of the index, each with the first code below it.
-const HEADINGS: [(&str, &str); 7] = [
+const HEADINGS: [(&str, &str); 9] = [
     ("SK0000", "Contracts"),
     ("SK0100", "Changes of contracts"),
     ("SK0200", "YAML"),
     ("SK0300", "Policy files"),
     ("SK0310", "What is meant, wherever it is stated"),
     ("SK0330", "Code"),
-    ("SK0340", "Further checks"),
+    ("SK0400", "Compiling"),
+    ("SK0500", "Manifests"),
+    ("SK0600", "Traces, counters and access records"),
 ];
 
 /// Everything about codes and pages that does not hold.

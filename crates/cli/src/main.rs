@@ -1,9 +1,16 @@
-//! `sekat`: runs the shop on this machine and walks a purchase through it. Data goes to stdout, all else to stderr.
+//! `sekat`: runs the shop on this machine and walks a purchase through it; and tells of any mesh who may reach whom, who
+//! can, and who did. Data goes to stdout, all else to stderr.
 
+mod audit;
 mod buy;
+mod check;
+mod compile;
 mod edges;
 mod exit;
+mod findings;
 mod layout;
+mod meant;
+mod reach;
 mod story;
 mod trace;
 mod up;
@@ -30,6 +37,22 @@ enum Command {
     Up(up::Args),
     /// Walks one purchase through a running mesh and tells what happened where.
     Buy(buy::Args),
+    /// Checks what is meant: contracts or a policy file by themselves, and code and manifests against them.
+    Check(check::Args),
+    /// Lists who can reach whom by Kubernetes manifests.
+    Reach(reach::Args),
+    /// Tells why one peer can reach another by Kubernetes manifests, or cannot: policy, rule and line.
+    Explain(reach::ExplainArgs),
+    /// Compares who can reach whom by two sets of manifests; exit code 3 if the second allows more.
+    Diff(reach::DiffArgs),
+    /// Turns what is meant into policies of a cluster or a mesh, and reads them back.
+    Compile(compile::Args),
+    /// Holds recorded traces against what is meant: who called whom, and was it allowed.
+    Audit(audit::Args),
+    /// Drafts a policy file from recorded traces and manifests.
+    Learn(audit::LearnArgs),
+    /// Replays recorded calls against a changed policy and lists what would be denied.
+    Shadow(audit::ShadowArgs),
     /// Prints a completion script for a shell.
     Completions {
         /// The shell.
@@ -61,6 +84,14 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Up(args) => runtime().and_then(|runtime| runtime.block_on(up::run(args))),
         Command::Buy(args) => runtime().and_then(|runtime| runtime.block_on(buy::run(args))),
+        Command::Check(args) => check::run(&args),
+        Command::Reach(args) => reach::run(&args),
+        Command::Explain(args) => reach::explain(&args),
+        Command::Diff(args) => reach::diff(&args),
+        Command::Compile(args) => compile::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Learn(args) => audit::learn(&args),
+        Command::Shadow(args) => audit::shadow(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sekat", &mut std::io::stdout());
             Ok(Exit::Holds)

@@ -19,6 +19,9 @@ fn help_and_mistakes_are_told_as_reviewed() {
         &["--help"][..],
         &["up", "--help"],
         &["buy", "--help"],
+        &["check", "--help"],
+        &["reach", "--help"],
+        &["audit", "--help"],
         &[],
         &["sell"],
         &["up", "--port-base", "80"],
@@ -26,6 +29,11 @@ fn help_and_mistakes_are_told_as_reviewed() {
         &["up", "--jaeger", "--otlp", "http://127.0.0.1:4317"],
         &["buy", "--format", "xml"],
         &["buy", "--data", "/nonexistent/sekat"],
+        &["reach"],
+        &["explain", "-f", "/nonexistent/manifests", "a", "b"],
+        &["compile", "--target", "iptables"],
+        &["audit"],
+        &["audit", "--proto", "/nonexistent/contracts", "--data", "/nonexistent/sekat"],
     ] {
         let Ran { code, stdout, stderr } = sekat(arguments);
         let code = code.expect("no signal ends it");

@@ -12,6 +12,7 @@ mod idempotency;
 mod load;
 mod man_in_the_middle;
 mod ports;
+mod proof;
 mod rotation;
 mod support;
 mod trace;

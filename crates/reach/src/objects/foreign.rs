@@ -48,7 +48,7 @@ const NARROWING: [(&str, &[&str]); 2] = [
 ];
 
 /// Groups in which nothing bears on who reaches whom at the transport.
-const HARMLESS_GROUPS: [&str; 30] = [
+const HARMLESS_GROUPS: [&str; 29] = [
     "admissionregistration.k8s.io",
     "apiextensions.k8s.io",
     "apiregistration.k8s.io",
@@ -66,7 +66,6 @@ const HARMLESS_GROUPS: [&str; 30] = [
     "external-secrets.io",
     "flowcontrol.apiserver.k8s.io",
     "keda.sh",
-    "kustomize.config.k8s.io",
     "metrics.k8s.io",
     "monitoring.coreos.com",
     "node.k8s.io",

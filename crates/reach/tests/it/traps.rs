@@ -349,7 +349,8 @@ fn what_is_wrong_is_said_with_its_line() {
 fn lists_are_read_item_by_item() {
     let list =
         "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n  spec: {}\n- metadata: {name: b}\n  spec: {}\n";
-    let analysis = analysis(&format!("{list}---\nreplicaCount: 1\n---\n[1, 2]\n"));
+    let kustomization = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n";
+    let analysis = analysis(&format!("{list}---\nreplicaCount: 1\n---\n[1, 2]\n---\n{kustomization}"));
     assert_eq!(conn(&analysis, "default/a[Pod]", "default/b[Pod]"), "All Connections");
-    assert_eq!(analysis.cluster().ignored.get("no Kubernetes object"), Some(&2));
+    assert_eq!(analysis.cluster().ignored.get("no Kubernetes object"), Some(&3));
 }

@@ -1,0 +1,49 @@
+//! What is meant, as every verb is told it: our contracts, or a policy file for any other mesh.
+
+use std::path::{Path, PathBuf};
+
+use sekat_contract::Deployment;
+use sekat_contract::check::{self, Meant as Source};
+use sekat_policy::{Diagnostic, Intent};
+
+use crate::exit::{Exit, Usage};
+use crate::findings;
+
+/// The contracts of this repository, from its root.
+const CONTRACTS: &str = "proto";
+
+/// Where it is stated what is meant.
+#[derive(Clone, clap::Args)]
+pub(crate) struct Meant {
+    /// A policy file: what any mesh is meant to do. docs/policy.md describes it.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// A folder of contracts that carry sekat's options; `proto` if neither is given.
+    #[arg(long, value_name = "DIR", conflicts_with = "policy")]
+    proto: Option<PathBuf>,
+}
+
+impl Meant {
+    /// What is meant, and all that is wrong with it, also against the code that `cargo metadata` describes.
+    pub(crate) fn read(&self, cargo_metadata: Option<&str>) -> anyhow::Result<(Intent, Vec<Diagnostic>)> {
+        if let Some(policy) = &self.policy {
+            return Ok(check::run(&Source::Policy(policy), cargo_metadata));
+        }
+        let root = self.proto.as_deref().unwrap_or(Path::new(CONTRACTS));
+        if !root.is_dir() {
+            let message = "name one with --proto, or a policy file with --policy";
+            return Err(Usage(format!("there is no folder of contracts at {}: {message}", root.display())).into());
+        }
+        Ok(check::run(&Source::Contracts { root, deployment: &Deployment::default() }, cargo_metadata))
+    }
+
+    /// What is meant, if it is sound; else its findings are told, and this is how the verb ends.
+    pub(crate) fn sound(&self) -> anyhow::Result<Result<Intent, Exit>> {
+        let (intent, findings) = self.read(None)?;
+        findings::tell(&findings)?;
+        Ok(match findings::exit(&findings) {
+            Exit::Holds | Exit::NotProven => Ok(intent),
+            exit => Err(exit),
+        })
+    }
+}
