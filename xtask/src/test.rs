@@ -30,11 +30,11 @@ pub(crate) fn test(workspace: &Workspace, only: Option<Tier>, filter: &[OsString
     if wanted(Tier::Check) {
         check::check(workspace, &mut report);
     }
+    let tools = if wanted(Tier::Unit) || wanted(Tier::Acceptance) { tools(workspace, &mut report) } else { Vec::new() };
     if wanted(Tier::Unit) {
-        report.step("unit", || cargo_test(&["--lib", "--bins"], &[], filter));
+        report.step("unit", || cargo_test(&["--lib", "--bins"], &tools, filter));
     }
     if wanted(Tier::Acceptance) {
-        let tools = tools(workspace, &mut report);
         let built = report.step("build", || {
             // With the tests' own dependencies, so that building the tests afterwards recompiles nothing. Some tests
             // start an example as a process of its own, which `cargo test --test` does not build.
