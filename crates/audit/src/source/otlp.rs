@@ -85,9 +85,10 @@ fn scope_spans(bytes: &[u8], resource: &Resource<'_>, sink: &mut impl Sink) -> R
                 }
             }
             (2, Wire::Bytes(bytes)) => {
-                let (mut span, count) = span(bytes, &mut links)?;
-                span.links = links.get(..count).unwrap_or_default();
-                sink.span(resource, &span);
+                let mut read = Span::default();
+                let count = span(bytes, &mut read, &mut links)?;
+                read.links = links.get(..count).unwrap_or_default();
+                sink.span(resource, &read);
                 spans += 1;
             }
             _ => {}
@@ -108,9 +109,8 @@ fn scope(bytes: &[u8]) -> Result<Recorded, NotOtlp> {
     Ok(recorded)
 }
 
-/// A span without its links, and how many of these are in `links`.
-fn span<'a>(bytes: &'a [u8], links: &mut [Link; LINKS]) -> Result<(Span<'a>, usize), NotOtlp> {
-    let mut span = Span::default();
+/// Reads a span into `span`, which is large to move, and its links into `links`; returns how many of these there are.
+fn span<'a>(bytes: &'a [u8], span: &mut Span<'a>, links: &mut [Link; LINKS]) -> Result<usize, NotOtlp> {
     let mut count = 0;
     let mut fields = Fields(bytes);
     while let Some((number, value)) = fields.next()? {
@@ -138,7 +138,7 @@ fn span<'a>(bytes: &'a [u8], links: &mut [Link; LINKS]) -> Result<(Span<'a>, usi
             _ => {}
         }
     }
-    Ok((span, count))
+    Ok(count)
 }
 
 #[inline]

@@ -12,7 +12,17 @@ use crate::span::{Kind, Link, Recorded, Resource, Sink, Span, Value, unhex};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Traces<'a> {
     #[serde(borrow, default)]
-    resource_spans: Vec<ResourceSpans<'a>>,
+    resource_spans: Option<Vec<ResourceSpans<'a>>>,
+}
+
+/// The same, or an answer of Jaeger's that somebody kept, which has it as its `result`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Message<'a> {
+    #[serde(borrow, default)]
+    resource_spans: Option<Vec<ResourceSpans<'a>>>,
+    #[serde(borrow, default)]
+    result: Option<Traces<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -151,7 +161,10 @@ impl KeyValue<'_> {
 /// # Errors
 /// If the text is no `ExportTraceServiceRequest` in JSON.
 pub fn decode(message: &str, exporter: &str, sink: &mut impl Sink) -> Result<u64, NotOtlpJson> {
-    let traces: Traces<'_> = serde_json::from_str(message).map_err(NotOtlpJson::Json)?;
+    let Message { resource_spans, result } = serde_json::from_str(message).map_err(NotOtlpJson::Json)?;
+    // Without the key it is some other JSON, and an audit that read nothing must not look like one of a quiet mesh.
+    let missing = NotOtlpJson::Field("it has no `resourceSpans`");
+    let traces = if resource_spans.is_some() { Traces { resource_spans } } else { result.ok_or(missing)? };
     let mut spans = 0;
     traces.each(exporter, sink, &mut |_| spans += 1)?;
     Ok(spans)
@@ -165,7 +178,7 @@ impl Traces<'_> {
         sink: &mut impl Sink,
         seen: &mut impl FnMut([u8; 16]),
     ) -> Result<(), NotOtlpJson> {
-        for process in &self.resource_spans {
+        for process in self.resource_spans.iter().flatten() {
             let mut resource = Resource { exporter, ..Resource::default() };
             for pair in &process.resource.attributes {
                 resource.set(pair.key.as_bytes(), pair.value());
@@ -188,7 +201,7 @@ impl Traces<'_> {
 
     /// The trace ids, once for each span.
     pub(crate) fn trace_ids(&self) -> impl Iterator<Item = Option<[u8; 16]>> {
-        let scopes = self.resource_spans.iter().flat_map(|process| &process.scope_spans);
+        let scopes = self.resource_spans.iter().flatten().flat_map(|process| &process.scope_spans);
         scopes.flat_map(|scope| &scope.spans).map(|span| unhex(&span.trace_id))
     }
 }
@@ -311,6 +324,16 @@ mod tests {
                 assert!(span.contains(part), "{part} in {span}");
             }
         }
+    }
+
+    #[test]
+    fn a_kept_answer_of_jaeger_is_read_and_other_json_is_refused() {
+        let message = MESSAGE.replace("KIND", "3").replace("CODE", "2");
+        assert_eq!(decode(&format!("{{\"result\":{message}}}"), "", &mut Told::default()).unwrap(), 1);
+        for other in ["{}", "{\"spans\":[]}", "{\"result\":null}"] {
+            assert!(decode(other, "", &mut Told::default()).is_err(), "{other}");
+        }
+        assert_eq!(decode("{\"resourceSpans\":[]}", "", &mut Told::default()).unwrap(), 0);
     }
 
     #[test]
