@@ -143,7 +143,8 @@ impl Shop {
             display_name: "Toko Uji".to_owned(),
             city: "Sleman".to_owned(),
             legal_name: "CV Toko Uji".to_owned(),
-            nib: "9120012345678".to_owned(),
+            // The register of businesses gives each number once.
+            nib: format!("{:013}", rand::random_range(0..10_u64.pow(13))),
             npwp: "0925412345678901".to_owned(),
             ..Default::default()
         };

@@ -51,8 +51,8 @@ pub(crate) fn prepare(layout: &Layout) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long the old and the new authorities are trusted side by side: several times what a workload takes to see a
-/// new file, and enough for calls under way to end.
+/// After each step, several times what a workload takes to see a new file, and enough for calls under way to end: then
+/// the step holds everywhere.
 const OVERLAP: Duration = Duration::from_secs(5);
 
 /// Gives every workload a new certificate from its domain's authority.
@@ -84,7 +84,9 @@ pub(crate) async fn roll(layout: &Layout) -> anyhow::Result<()> {
     }
     issue(layout, &new)?;
     tokio::time::sleep(OVERLAP).await;
-    issue_identities(layout)
+    issue_identities(layout)?;
+    tokio::time::sleep(OVERLAP).await;
+    Ok(())
 }
 
 /// A domain's authority, and what its identities are to trust.

@@ -109,19 +109,27 @@ pub(crate) fn random_operation(random: &mut Random, prefix: &str, booked: &[Tran
 #[derive(Default)]
 pub(crate) struct Model {
     pub(crate) transfers: Vec<Transfer>,
+    /// What the accounts held before, by transfers that nobody settles or repeats any more.
+    carried: BTreeMap<&'static str, Sums>,
 }
 
 /// The four sums of an account, wide enough for any number of transfers.
 type Sums = [i128; 4];
 
 impl Model {
+    /// A model that begins with the sums of this one and forgets its transfers: adding all of a million up again for
+    /// each operation would take years.
+    pub(crate) fn carried_forward(&self) -> Self {
+        Self { transfers: Vec::new(), carried: ACCOUNTS.map(|(id, ..)| (id, self.sums(id))).into() }
+    }
+
     fn find(&self, id: &str) -> Option<&Transfer> {
         self.transfers.iter().find(|transfer| transfer.id == id)
     }
 
     /// Posted debits, posted credits, pending debits, pending credits, added up from the beginning.
     pub(crate) fn sums(&self, account: &str) -> Sums {
-        let mut sums = [0; 4];
+        let mut sums = self.carried.get(account).copied().unwrap_or_default();
         for transfer in &self.transfers {
             let amount = i128::from(transfer.amount.minor());
             let (posted, pending) = match transfer.action {
@@ -190,7 +198,8 @@ impl Model {
     }
 
     fn balance_fault(&self, transfer: &Transfer) -> Option<Refusal> {
-        let with = Self { transfers: self.transfers.iter().chain([transfer]).cloned().collect() };
+        let transfers = self.transfers.iter().chain([transfer]).cloned().collect();
+        let with = Self { transfers, carried: self.carried.clone() };
         let (debit, credit) = (with.sums(&transfer.debit), with.sums(&transfer.credit));
         let most = i128::from(i64::MAX);
         let opens = transfer.action.pending().is_none();

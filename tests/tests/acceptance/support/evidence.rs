@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use acceptance::Mesh;
+use acceptance::records::Count;
 
 use super::spans::{self, Kind, Span};
 use super::stores::{Access, SERVICES, verified_accesses};
@@ -70,6 +71,15 @@ pub(crate) fn counters_records_and_spans_agree(mesh: &Mesh) -> usize {
         assert_eq!(counted, seen, "{service}: calls counted, and calls with a span");
     }
     accesses
+}
+
+/// Calls of the services that broke off, and those that they made: somebody waited, and their connection did not hold.
+pub(crate) fn broken_calls(mesh: &Mesh) -> Vec<Count> {
+    let counts = SERVICES.into_iter().flat_map(|service| mesh.counters(service));
+    let is_broken = |count: &Count| matches!(&*count.status, "CANCELLED" | "UNAVAILABLE");
+    // Streams end no other way.
+    let is_stream = |count: &Count| ["/Watch", "/Stream"].iter().any(|verb| count.method.contains(verb));
+    counts.filter(|count| is_broken(count) && !is_stream(count)).collect()
 }
 
 fn place(span: &Span) -> Place<'_> {
