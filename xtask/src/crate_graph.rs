@@ -46,6 +46,7 @@ const PROOF: &[&str] = &[
     "sekat-contract",
     "sekat-compile",
     "sekat-reach",
+    "sekat-packets",
     "sekat-audit",
     "sekat-evidence",
 ];

@@ -11,6 +11,7 @@ mod process;
 mod report;
 mod seed;
 mod sources;
+mod system;
 mod test;
 mod tidy;
 mod tools;

@@ -23,7 +23,7 @@ A code never changes its meaning. Errors fail a check, warnings do not. The form
 ";
 
 /// Headings of the index, each with the first code below it.
-const HEADINGS: [(&str, &str); 9] = [
+const HEADINGS: [(&str, &str); 10] = [
     ("SK0000", "Contracts"),
     ("SK0100", "Changes of contracts"),
     ("SK0200", "YAML"),
@@ -33,6 +33,7 @@ const HEADINGS: [(&str, &str); 9] = [
     ("SK0400", "Compiling"),
     ("SK0500", "Manifests"),
     ("SK0600", "Traces, counters and access records"),
+    ("SK0700", "Packets"),
 ];
 
 /// Everything about codes and pages that does not hold.

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::report::{Report, Verdict};
 use crate::tools::{Found, TOOLS};
 use crate::workspace::Workspace;
-use crate::{check, process, up};
+use crate::{check, process, system, up};
 
 /// A part of the tests that can run alone.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,6 +35,7 @@ pub(crate) fn test(workspace: &Workspace, only: Option<Tier>, filter: &[OsString
         report.step("unit", || cargo_test(&["--lib", "--bins"], &tools, filter));
     }
     if wanted(Tier::Acceptance) {
+        report.step("network programs", system::network);
         let built = report.step("build", || {
             // With the tests' own dependencies, so that building the tests afterwards recompiles nothing. Some tests
             // start an example as a process of its own, which `cargo test --test` does not build.

@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::process;
 use crate::tools::{Found, JAEGER};
 use crate::workspace::Workspace;
+use crate::{process, system};
 
 /// `sekat up` writes this file into the data directory once every process is healthy and the store is seeded.
 const READY_FILE: &str = "up.ready.json";
@@ -97,14 +97,11 @@ pub(crate) fn require_c_compiler() -> anyhow::Result<()> {
         return Ok(());
     }
     let packages = ["gcc", "libc6-dev"];
-    let root = process::capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     ensure!(
-        root && Path::new("/usr/bin/apt-get").exists(),
-        "no C compiler with the C library's headers. On Debian: sudo apt-get install -y {}",
-        packages.join(" ")
+        system::install(&packages)?,
+        "no C compiler with the C library's headers. On Debian: {}",
+        system::command(&packages)
     );
-    process::run(Command::new("apt-get").args(["update", "--quiet"]))?;
-    process::run(Command::new("apt-get").args(["install", "-y", "--no-install-recommends"]).args(packages))?;
     ensure!(c_compiler_works(), "`cc` still cannot compile `#include <stdlib.h>`: see the messages of apt-get above");
     Ok(())
 }
