@@ -11,20 +11,26 @@ const NODE_HEIGHT: usize = 34;
 const NODE_GAP: usize = 14;
 const PAD: usize = 18;
 const TITLE: usize = 30;
-/// Room for arrows between columns.
-const COLUMN_GAP: usize = 170;
+/// Room for arrows between columns of namespaces, and between those inside of one.
+const COLUMN_GAP: usize = 150;
+const INNER_GAP: usize = 90;
+/// Room for arrows that leave the last column and come back.
+const RIGHT: usize = 90;
 const MARGIN: usize = 24;
 /// The width of a letter at the size that is used, generously.
 const LETTER: usize = 8;
 const LEGEND_LINE: usize = 22;
 /// Colours that can be told apart on both backgrounds; a further kind of connection begins again.
-const COLOURS: [&str; 8] = ["#2f7de1", "#d9822b", "#2e9e6b", "#b3559b", "#c94c4c", "#7a6ff0", "#8a7f2a", "#3aa0a8"];
+const COLOURS: [&str; 12] = [
+    "#2f7de1", "#d9822b", "#2e9e6b", "#b3559b", "#c94c4c", "#7a6ff0", "#8a7f2a", "#3aa0a8", "#a0693a", "#6f8f2f",
+    "#d06a8c", "#5c7f99",
+];
 
 const STYLE: &str = "<style>\
-svg{font:13px system-ui,sans-serif;background:#fff}\
+svg{font:13px system-ui,sans-serif}.bg{fill:#fff}\
 text{fill:#1c2733}.ns{fill:#f3f6fa;stroke:#b9c4d0}.nt{font-weight:600;fill:#4a5a6a}\
 .w{fill:#fff;stroke:#6c7c8c}.e{fill:none;stroke-width:1.6;opacity:.85}.q{stroke-dasharray:5 4}\
-@media(prefers-color-scheme:dark){svg{background:#12181f}text{fill:#e4eaf0}.ns{fill:#1a232d;stroke:#3b4a5a}\
+@media(prefers-color-scheme:dark){.bg{fill:#12181f}text{fill:#e4eaf0}.ns{fill:#1a232d;stroke:#3b4a5a}\
 .nt{fill:#9fb0c0}.w{fill:#222d39;stroke:#71808f}}\
 </style>";
 
@@ -42,42 +48,31 @@ struct Place {
 /// If `out` fails.
 pub fn svg(analysis: &Analysis, out: &mut impl Write) -> Result<()> {
     let graph = graph(analysis);
-    let columns = columns(&graph);
     let mut boxes = Vec::new();
     let mut places: BTreeMap<&str, Place> = BTreeMap::new();
     let (mut x, mut height) = (MARGIN, 0);
-    for column in &columns {
-        let longest = column
-            .iter()
-            .filter_map(|group| graph.groups.get(*group))
-            .flatten()
-            .map(|peer| label(peer).chars().count());
-        let width = longest.max().unwrap_or(0) * LETTER + 2 * PAD;
-        let mut y = MARGIN;
+    for column in columns(&graph) {
+        let (mut y, mut widest) = (MARGIN, 0);
         for group in column {
-            let Some(peers) = graph.groups.get(*group) else { continue };
-            let top = y;
-            y += if group.is_empty() { 0 } else { TITLE };
-            for peer in peers {
-                places.insert(peer, Place { x: x + PAD, y, width });
-                y += NODE_HEIGHT + NODE_GAP;
-            }
+            let title = if group.is_empty() { 0 } else { TITLE };
+            let (width, bottom) = inside(&graph, group, x, y + title, &mut places);
             if !group.is_empty() {
-                boxes.push((*group, x, top, width + 2 * PAD, y - top + PAD - NODE_GAP));
+                boxes.push((group, x, y, width, bottom - y));
             }
-            y += PAD + NODE_GAP;
+            widest = widest.max(width);
+            y = bottom + PAD;
         }
         height = height.max(y);
-        x += width + 2 * PAD + COLUMN_GAP;
+        x += widest + COLUMN_GAP;
     }
     let kinds: BTreeSet<(String, bool)> = graph.arrows.values().map(words).collect();
     let colours: BTreeMap<&(String, bool), &str> = kinds.iter().zip(COLOURS.into_iter().cycle()).collect();
     let total = height + kinds.len() * LEGEND_LINE + MARGIN;
-    let width = (x - COLUMN_GAP + MARGIN).max(420);
+    let width = (x - COLUMN_GAP + RIGHT).max(420);
     writeln!(
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {total}\" width=\"{width}\" height=\"{total}\" \
-         role=\"img\" aria-label=\"Who can reach whom\">{STYLE}\n<rect class=\"bg\" width=\"100%\" height=\"100%\" fill=\"none\"/>"
+         role=\"img\" aria-label=\"Who can reach whom\">{STYLE}\n<rect class=\"bg\" width=\"100%\" height=\"100%\"/>"
     )?;
     for (group, x, y, width, height) in boxes {
         writeln!(
@@ -95,6 +90,33 @@ pub fn svg(analysis: &Analysis, out: &mut impl Write) -> Result<()> {
     }
     legend(&colours, height, out)?;
     writeln!(out, "</svg>")
+}
+
+/// Places the peers of a group in columns of their own; gives back the width and the lower end.
+fn inside<'a>(
+    graph: &'a Graph,
+    group: &str,
+    left: usize,
+    top: usize,
+    places: &mut BTreeMap<&'a str, Place>,
+) -> (usize, usize) {
+    let Some(peers) = graph.groups.get(group) else { return (0, top) };
+    let peers: BTreeSet<&str> = peers.iter().map(String::as_str).collect();
+    let calls = graph.arrows.keys().map(|(src, dst)| (src.as_str(), dst.as_str()));
+    let calls = calls.filter(|(src, dst)| peers.contains(src) && peers.contains(dst)).collect();
+    let (mut x, mut bottom) = (left + PAD, top);
+    for column in layers(peers, calls) {
+        let longest = column.iter().map(|peer| label(peer).chars().count()).max().unwrap_or(0);
+        let width = longest * LETTER + PAD;
+        let mut y = top;
+        for peer in column {
+            places.insert(peer, Place { x, y, width });
+            y += NODE_HEIGHT + NODE_GAP;
+        }
+        bottom = bottom.max(y);
+        x += width + INNER_GAP;
+    }
+    (x - INNER_GAP + PAD - left, bottom + PAD - NODE_GAP)
 }
 
 fn arrows(
@@ -175,22 +197,37 @@ fn legend(colours: &BTreeMap<&(String, bool), &str>, top: usize, out: &mut impl 
     Ok(())
 }
 
-/// Groups in columns: who only sends stands left of whom it sends to. Where traffic goes round, names decide.
+/// The groups in columns.
 fn columns(graph: &Graph) -> Vec<Vec<&str>> {
-    let group = |peer: &str| peer.split_once('/').map_or("", |(namespace, _)| namespace).to_owned();
-    let mut calls: BTreeSet<(String, String)> =
-        graph.arrows.keys().map(|(src, dst)| (group(src), group(dst))).filter(|(src, dst)| src != dst).collect();
-    let mut left: BTreeSet<&str> = graph.groups.keys().map(String::as_str).collect();
-    let mut columns = Vec::new();
+    let group = |peer: &'_ str| peer.split_once('/').map_or("", |(namespace, _)| namespace).to_owned();
+    let groups: BTreeSet<&str> = graph.groups.keys().map(String::as_str).collect();
+    let calls: BTreeSet<(String, String)> = graph.arrows.keys().map(|(src, dst)| (group(src), group(dst))).collect();
+    layers(groups, calls.iter().map(|(src, dst)| (src.as_str(), dst.as_str())).collect())
+        .into_iter()
+        .map(|layer| {
+            layer.into_iter().filter_map(|one| graph.groups.get_key_value(one)).map(|(name, _)| name.as_str()).collect()
+        })
+        .collect()
+}
+
+/// Names in layers: who only sends stands left of whom it sends to. Where traffic goes round, those that the fewest
+/// others send to come first.
+fn layers<'a>(mut left: BTreeSet<&'a str>, mut calls: BTreeSet<(&'a str, &'a str)>) -> Vec<Vec<&'a str>> {
+    let mut layers = Vec::new();
+    calls.retain(|(src, dst)| src != dst);
     while !left.is_empty() {
-        let callers = |of: &str| calls.iter().filter(|(_, dst)| dst == of).count();
-        let fewest = left.iter().map(|group| callers(group)).min().unwrap_or(0);
-        let column: Vec<&str> = left.iter().copied().filter(|group| callers(group) == fewest).collect();
-        left.retain(|group| !column.contains(group));
-        calls.retain(|(src, _)| !column.contains(&src.as_str()));
-        columns.push(column);
+        let mut callers: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, dst) in &calls {
+            *callers.entry(dst).or_default() += 1;
+        }
+        let of = |name: &str| callers.get(name).copied().unwrap_or(0);
+        let fewest = left.iter().map(|name| of(name)).min().unwrap_or(0);
+        let layer: Vec<&str> = left.iter().copied().filter(|name| of(name) == fewest).collect();
+        left.retain(|name| !layer.contains(name));
+        calls.retain(|(src, _)| !layer.contains(src));
+        layers.push(layer);
     }
-    columns
+    layers
 }
 
 fn label(peer: &str) -> &str {
