@@ -11,6 +11,7 @@ use crate::addresses::{Block, Range, atoms};
 use crate::analysis::Analysis;
 use crate::plan::Direction;
 use crate::ports::{Conn, PortSet};
+use crate::render::field;
 
 /// What connects to what, in one set of manifests.
 type Table = BTreeMap<String, BTreeMap<String, Conn>>;
@@ -204,7 +205,8 @@ impl Diff {
         writeln!(out, "diff-type,source,destination,before,after")?;
         for change in &self.changes {
             let (before, after) = (cell(&change.before), cell(&change.after));
-            writeln!(out, "{},{},{},\"{before}\",\"{after}\"", change.kind(), change.src, change.dst)?;
+            let cells = [&change.src, &change.dst, &before, &after].map(|text| field(text));
+            writeln!(out, "{},{}", change.kind(), cells.join(","))?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::labels::{Selector, Truth};
 use crate::objects::{Namespaces, Peer, Pods};
 use crate::plan::Direction;
 use crate::ports::{Conn, PortSet};
+use crate::render::field;
 use crate::verdict::{Judged, Match, decide};
 
 /// The name of any pod at all, but for those with labels that a rule wants.
@@ -155,7 +156,9 @@ pub fn csv(exposures: &[Exposure], out: &mut impl Write) -> Result<()> {
         let direction = if *direction == Direction::Egress { "egress" } else { "ingress" };
         for (ports, prefix) in [(&conn.certain, ""), (&conn.unsure(), "UNKNOWN ")] {
             if !ports.is_empty() {
-                writeln!(out, "{direction},{workload},\"{peer}\",\"{prefix}{ports}\"")?;
+                let conn = format!("{prefix}{ports}");
+                let cells = [workload, peer, &conn].map(|text| field(text));
+                writeln!(out, "{direction},{}", cells.join(","))?;
             }
         }
     }

@@ -7,4 +7,5 @@ mod text;
 
 pub use dot::dot;
 pub use svg::svg;
+pub(crate) use text::field;
 pub use text::{csv, json, markdown, table};

@@ -3,6 +3,7 @@
 //! What is not certain has rows of its own, because a row that is missing reads as "they cannot connect": in text such
 //! a row's connections begin with `UNKNOWN`, in JSON its `verdict` is `unknown` and it says why.
 
+use std::borrow::Cow;
 use std::io::{Result, Write};
 
 use serde_json::json;
@@ -37,9 +38,18 @@ pub fn csv(analysis: &Analysis, out: &mut impl Write) -> Result<()> {
     writeln!(out, "src,dst,conn")?;
     split(analysis, |row, ports, is_certain| {
         let conn = said(ports, is_certain);
-        let quote = if conn.contains(',') { "\"" } else { "" };
-        writeln!(out, "{},{},{quote}{conn}{quote}", row.src, row.dst)
+        let [src, dst, conn] = [row.src, row.dst, &conn].map(field);
+        writeln!(out, "{src},{dst},{conn}")
     })
+}
+
+/// A value of a CSV line, quoted only where it has to be.
+pub(crate) fn field(text: &str) -> Cow<'_, str> {
+    if text.contains([',', '"', '\n', '\r']) {
+        Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// An array of objects with `src`, `dst`, `conn` and `verdict`, and with `reasons` where the verdict is `unknown`.

@@ -74,7 +74,7 @@ fn workloads_that_come_and_go_are_named() {
     let mut csv = Vec::new();
     found.csv(&mut csv).expect("memory");
     let csv = String::from_utf8(csv).expect("UTF-8");
-    assert!(csv.contains("added,shop/web[Pod],shop/db[Pod],\"No Connections\",\"All Connections\""), "{csv}");
+    assert!(csv.contains("added,shop/web[Pod],shop/db[Pod],No Connections,All Connections"), "{csv}");
     let mut json = Vec::new();
     found.json(&mut json).expect("memory");
     let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");

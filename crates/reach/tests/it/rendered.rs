@@ -49,6 +49,15 @@ fn csv_has_the_columns_that_people_compare() {
 }
 
 #[test]
+fn a_name_that_would_break_a_line_is_quoted() {
+    let found = analysis(&(pod("shop", "'a,\"b'", "app: a") + &pod("shop", "c", "app: c")));
+    let mut out = Vec::new();
+    render::csv(&found, &mut out).expect("memory");
+    let out = String::from_utf8(out).expect("UTF-8");
+    assert!(out.contains("\nshop/c[Pod],\"shop/a,\"\"b[Pod]\",All Connections\n"), "{out}");
+}
+
+#[test]
 fn json_says_why_something_is_unknown() {
     let rows: serde_json::Value = serde_json::from_str(&rendered(render::json)).expect("JSON");
     let rows = rows.as_array().expect("an array");

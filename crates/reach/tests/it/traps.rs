@@ -354,3 +354,33 @@ fn lists_are_read_item_by_item() {
     assert_eq!(conn(&analysis, "default/a[Pod]", "default/b[Pod]"), "All Connections");
     assert_eq!(analysis.cluster().ignored.get("no Kubernetes object"), Some(&3));
 }
+
+/// Ways in that policies for pods do not see: a gateway that is not analysed, ports that nodes publish, a further
+/// network. Each leaves open exactly what it may open.
+#[test]
+fn other_ways_in_leave_open_what_they_may_open() {
+    let closed = policy("shop", "deny", "{podSelector: {matchLabels: {app: db}}, policyTypes: [Ingress]}");
+    let route =
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {namespace: shop, name: r}\n---\n";
+    let found = analysis(&(three() + &closed + route));
+    assert_eq!(conn(&found, "{gateway}", WEB), "No Connections | All Connections");
+    assert_eq!(conn(&found, "{gateway}", DB), "No Connections");
+    assert_eq!(conn(&found, "{gateway}", GUEST), "No Connections");
+    let service = |kind: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{namespace: shop, name: db}}\n\
+             spec: {{type: {kind}, selector: {{app: db}}, ports: [{{port: 80, targetPort: 5432}}]}}\n---\n"
+        )
+    };
+    let published = analysis(&(three() + &closed + &service("NodePort")));
+    assert_eq!(conn(&published, ANYWHERE, DB), "No Connections | TCP 5432");
+    assert_eq!(conn(&published, WEB, DB), "No Connections");
+    assert_eq!(conn(&analysis(&(three() + &closed + &service("ClusterIP"))), ANYWHERE, DB), "No Connections");
+    let attached = |app: &str| {
+        pod("shop", app, &format!("app: {app}"))
+            .replace("labels:", "annotations: {k8s.v1.cni.cncf.io/networks: net}, labels:")
+    };
+    let both = analysis(&(attached("web") + &attached("db") + &pod("shop", "plain", "app: plain") + &closed));
+    assert_eq!(conn(&both, WEB, DB), "No Connections | All Connections");
+    assert_eq!(conn(&both, "shop/plain[Pod]", DB), "No Connections");
+}
