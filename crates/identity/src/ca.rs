@@ -27,8 +27,12 @@ const ROOT_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
 const MAX_WEB_LIFETIME: Duration = Duration::from_hours(398 * 24);
 /// Certificates are valid from a moment ago, so that a peer whose clock is behind accepts them.
 const BACKDATE: Duration = Duration::from_mins(1);
-const CERTIFICATE_FILE: &str = "ca.pem";
-const KEY_FILE: &str = "ca.key";
+/// Of a directory that keeps an authority: the certificate alone, for whoever is to trust it.
+const CERTIFICATE_FILE: &str = "authority.pem";
+/// Of the same, key and certificate in one file, so that a crash cannot leave a pair that does not fit.
+const KEY_FILE: &str = "authority.key";
+/// Where the key ends and the certificate begins (RFC 7468).
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 /// A root certificate and its key (ECDSA P-256), for one trust domain.
 pub struct CertificateAuthority {
@@ -87,16 +91,32 @@ impl CertificateAuthority {
     /// # Errors
     /// If the files cannot be read or written, or are malformed.
     pub fn open_or_create(dir: &Path, trust_domain: &str) -> Result<Self, CaError> {
-        let (certificate, key) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
-        if certificate.exists() {
-            return Self::from_pem(trust_domain, &files::read(&certificate)?, &files::read(&key)?);
+        let whole = dir.join(KEY_FILE);
+        if whole.exists() {
+            let pem = files::read(&whole)?;
+            let (key, certificate) = pem.split_at(pem.find(CERTIFICATE).unwrap_or(pem.len()));
+            let authority = Self::from_pem(trust_domain, certificate, key)?;
+            authority.publish(dir)?;
+            return Ok(authority);
         }
         let authority = Self::new(trust_domain)?;
-        files::create_dir(dir)?;
-        // The certificate comes last: where it is, its key is.
-        files::replace(&key, &authority.issuer.key().serialize_pem())?;
-        files::replace(&certificate, &authority.certificate_pem)?;
+        authority.save(dir)?;
         Ok(authority)
+    }
+
+    /// Keeps the authority in `dir`, in place of one that is there.
+    ///
+    /// # Errors
+    /// If the files cannot be written; what was there before is then still in force.
+    pub fn save(&self, dir: &Path) -> Result<(), CaError> {
+        files::create_dir(dir)?;
+        files::replace(&dir.join(KEY_FILE), &format!("{}{}", self.key_pem(), self.certificate_pem))?;
+        self.publish(dir)
+    }
+
+    /// The file may be missing or old: a crash can come between the two.
+    fn publish(&self, dir: &Path) -> Result<(), CaError> {
+        files::replace(&dir.join(CERTIFICATE_FILE), &self.certificate_pem)
     }
 
     /// The trust domain.

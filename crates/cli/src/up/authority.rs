@@ -80,7 +80,7 @@ pub(crate) async fn roll(layout: &Layout) -> anyhow::Result<()> {
     tokio::time::sleep(OVERLAP).await;
     // From here on a restart of `up` goes on with the new authorities.
     for issuer in &new {
-        save(&layout.authority(issuer.domain), &issuer.authority)?;
+        issuer.authority.save(&layout.authority(issuer.domain))?;
     }
     issue(layout, &new)?;
     tokio::time::sleep(OVERLAP).await;
@@ -120,36 +120,9 @@ fn issue(layout: &Layout, issuers: &[Issuer]) -> anyhow::Result<()> {
 
 fn authority(layout: &Layout, name: &str, trust_domain: &str) -> anyhow::Result<CertificateAuthority> {
     let directory = layout.authority(name);
-    private_directory(&directory)?;
-    let whole = directory.join("authority.key");
-    if whole.exists() {
-        let pem = std::fs::read_to_string(&whole)?;
-        let unusable =
-            || format!("the authority in {} cannot be used: move it away and start again", directory.display());
-        let (key, certificate) =
-            pem.split_at_checked(pem.find(CERTIFICATE).with_context(unusable)?).with_context(unusable)?;
-        let authority = CertificateAuthority::from_pem(trust_domain, certificate, key).with_context(unusable)?;
-        publish(&directory, &authority)?;
-        return Ok(authority);
-    }
-    let made = CertificateAuthority::new(trust_domain)?;
-    save(&directory, &made)?;
-    Ok(made)
-}
-
-/// Where the key ends and the certificate begins (RFC 7468).
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
-
-/// Key and certificate are one file, so that a crash cannot leave a pair that does not fit.
-fn save(directory: &Path, authority: &CertificateAuthority) -> anyhow::Result<()> {
-    let whole = format!("{}{}", authority.key_pem(), authority.bundle_pem());
-    private_file(&directory.join("authority.key"), whole.as_bytes())?;
-    publish(directory, authority)
-}
-
-/// The certificate alone, for whoever is to trust it.
-fn publish(directory: &Path, authority: &CertificateAuthority) -> anyhow::Result<()> {
-    private_file(&directory.join("authority.pem"), authority.bundle_pem().as_bytes())
+    CertificateAuthority::open_or_create(&directory, trust_domain).with_context(|| {
+        format!("the authority in {} cannot be used: move it away and start again", directory.display())
+    })
 }
 
 fn prepare_signing_key(layout: &Layout, owner: &str, name: &str) -> anyhow::Result<()> {

@@ -108,8 +108,16 @@ fn an_authority_is_kept_and_found_again() {
     assert_eq!(first.bundle_pem(), again.bundle_pem());
     assert_eq!(first.key_pem(), again.key_pem());
     assert!(again.issue(&id(ORDER), HOUR).is_ok());
-    let key = dir.path().join("ca/ca.key");
+    let [key, certificate] = ["ca/authority.key", "ca/authority.pem"].map(|name| dir.path().join(name));
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
-    std::fs::write(key, CertificateAuthority::new("commerce.sekat.local").unwrap().key_pem()).unwrap();
-    assert!(CertificateAuthority::open_or_create(&dir.path().join("ca"), "commerce.sekat.local").is_err());
+    // A crash between the two files: the one that holds both decides.
+    std::fs::write(&certificate, "").unwrap();
+    CertificateAuthority::open_or_create(&dir.path().join("ca"), "commerce.sekat.local").unwrap();
+    assert_eq!(std::fs::read_to_string(&certificate).unwrap(), first.bundle_pem());
+    for spoilt in
+        [CertificateAuthority::new("commerce.sekat.local").unwrap().key_pem() + first.bundle_pem(), first.key_pem()]
+    {
+        std::fs::write(&key, spoilt).unwrap();
+        assert!(CertificateAuthority::open_or_create(&dir.path().join("ca"), "commerce.sekat.local").is_err());
+    }
 }
