@@ -1,4 +1,5 @@
-//! Tests for generated crates: each message, its classified fields filled with canaries, prints none of them.
+//! Tests for generated crates: each message, its classified fields filled with canaries, prints none of them by
+//! `Debug`, and does not compile with `Display`.
 
 use std::fmt::Write as _;
 
@@ -21,6 +22,17 @@ const DEPTH: usize = 4;
 const HEAD: &str = "\
 #[cfg(test)]
 mod redaction {
+    /// Whether `{}` prints a `T`: with `Display` the inherent constant hides that of the trait.
+    struct Shown<T>(::core::marker::PhantomData<T>);
+    trait Hidden {
+        const BY_DISPLAY: bool = false;
+    }
+    impl<T> Hidden for Shown<T> {}
+    impl<T: ::core::fmt::Display> Shown<T> {
+        const BY_DISPLAY: bool = true;
+    }
+    const _: () = assert!(Shown::<String>::BY_DISPLAY, \"the check can fail\");
+
     type Text = ::core::result::Result<String, ::prost::DecodeError>;
     /// A message's printer, the message, and what its text must hold.
     type Case = (fn(&[u8]) -> Text, &'static [u8], &'static [&'static str]);
@@ -46,6 +58,7 @@ mod redaction {
 /// A module with one test over all messages of the package.
 pub(super) fn tests(model: &Model, pool: &DescriptorPool, package: &str) -> String {
     let mut code = HEAD.to_owned();
+    let mut checks = String::new();
     let bytes: Vec<_> = CANARY.bytes().map(|byte| byte.to_string()).collect();
     let _ = write!(
         code,
@@ -56,6 +69,10 @@ pub(super) fn tests(model: &Model, pool: &DescriptorPool, package: &str) -> Stri
     for message in model.messages.values().filter(|message| message.package == package) {
         let Some(descriptor) = pool.get_message_by_name(&message.name) else { continue };
         let in_oneofs = message.oneofs.iter().map(|oneof| members(message, &oneof.name).count());
+        checks.push_str(&format!(
+            "    const _: () = assert!(!Shown::<{0}>::BY_DISPLAY, \"{0}\");\n",
+            rust::path(package, &message.name)
+        ));
         for choice in 0..in_oneofs.max().unwrap_or(1) {
             let encoded = Filler { model, choice }.fill(&descriptor, None, DEPTH).encode_to_vec();
             let _ = writeln!(
@@ -66,7 +83,7 @@ pub(super) fn tests(model: &Model, pool: &DescriptorPool, package: &str) -> Stri
             );
         }
     }
-    code + "    ];\n}\n"
+    code + "    ];\n" + &checks + "}\n"
 }
 
 fn members<'a>(message: &'a Message, oneof: &'a str) -> impl Iterator<Item = &'a Field> {
