@@ -137,7 +137,15 @@ impl Probe {
             self.outcome = Some(Outcome::Arrived);
         }
     }
+}
 
+/// A cell that was tried, and what ended that.
+pub(crate) struct Tried {
+    key: Key,
+    outcome: Option<Outcome>,
+}
+
+impl Tried {
     /// The verdict, with the counters after the last packet.
     pub(crate) fn judge(&self, after: &Counters, before: &Counters) -> (Observed, Tally) {
         let of = |set| after.since(before, set, self.key);
@@ -165,10 +173,10 @@ impl Probe {
 
 /// Waits until every probe has an outcome, or the limit is over.
 pub(crate) fn settle(
-    probes: &mut [Probe],
+    mut probes: Vec<Probe>,
     before: &Counters,
     mut counters: impl FnMut() -> Result<Counters, Error>,
-) -> Result<(), Error> {
+) -> Result<Vec<Tried>, Error> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(Error::system("make an epoll"))?;
     let mut by_number = BTreeMap::new();
     for (number, probe) in (0_u64..).zip(probes.iter_mut()) {
@@ -218,5 +226,5 @@ pub(crate) fn settle(
             }
         }
     }
-    Ok(())
+    Ok(probes.into_iter().map(|Probe { key, outcome, .. }| Tried { key, outcome }).collect())
 }

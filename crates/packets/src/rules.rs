@@ -29,13 +29,13 @@ const CELLS_MAX: u32 = 1 << 18;
 /// What the counters are kept by.
 const CELL: &str = "ip saddr . ip daddr . meta l4proto . th dport";
 
-/// The table in each pod: it counts what arrives there and decides nothing.
+/// The table in each pod: it counts what arrives there to open a connection or on one that was opened towards it, and
+/// decides nothing. Answers to the pod's own connections go to ports of their own each, and would be many.
 pub(crate) fn arrivals() -> String {
+    let input = "type filter hook input priority filter; policy accept;";
+    let (set, count) = (set(ARRIVED), count(ARRIVED));
     format!(
-        "table inet {TABLE} {{\n{}  chain input {{\n    type filter hook input priority filter; policy accept;\n{}  \
-         }}\n}}\n",
-        set(ARRIVED),
-        count(ARRIVED),
+        "table inet {TABLE} {{\n{set}  chain input {{\n    {input}\n    ct direction reply accept\n{count}  }}\n}}\n"
     )
 }
 

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::Command;
 use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sekat_policy::intent::Protocol;
@@ -22,6 +23,8 @@ use crate::{Error, owner, rules};
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// Cells that are tried at once: each costs a socket, and a listener's backlog holds 128 connections.
 const WINDOW: usize = 768;
+/// Namespaces whose counters are read at once: starting `nft` costs more than what it does.
+const READERS: usize = 16;
 
 /// The namespaces of a cluster.
 pub struct World {
@@ -168,12 +171,32 @@ impl World {
         }
         let answering = Answering::start(sources)?;
         let cells = self.cells();
-        let mut rows = Vec::with_capacity(cells.len());
+        let before = self.counters()?;
+        let mut tried = Vec::with_capacity(cells.len());
         for window in cells.chunks(WINDOW) {
-            rows.extend(self.window(expected, window)?);
+            let probes = self.send(window)?;
+            tried.extend(settle(probes, &before, || Counters::verdicts(&self.router))?);
         }
+        let after = self.counters()?;
         drop(answering);
-        rows.sort_by(|a: &Row, b: &Row| a.cell.cmp(&b.cell));
+        let rows = tried.iter().zip(&cells).filter_map(|(tried, cell)| {
+            let (from, to) = (self.endpoints.get(cell.0)?, self.endpoints.get(cell.1)?);
+            let (observed, tally) = tried.judge(&after, &before);
+            let (.., protocol, port) = tried.key();
+            let span = [to, from].into_iter().find_map(|endpoint| match endpoint.role {
+                Role::Pod(number) => Some(expected.pods.get(number)?.span.clone()),
+                Role::Node | Role::Outside => None,
+            });
+            Some(Row {
+                cell: Cell { source: from.name.clone(), destination: to.name.clone(), protocol, port },
+                expected: expected.allows(from.end(expected)?, to.end(expected)?, protocol, port),
+                observed,
+                tally,
+                span: span.unwrap_or_default(),
+            })
+        });
+        let mut rows: Vec<Row> = rows.collect();
+        rows.sort_by(|a, b| a.cell.cmp(&b.cell));
         Ok(Report { rows })
     }
 
@@ -194,8 +217,8 @@ impl World {
         cells
     }
 
-    fn window(&self, expected: &Cluster, cells: &[(usize, usize, Protocol, u16)]) -> Result<Vec<Row>, Error> {
-        let before = self.counters()?;
+    /// Sends the first packet of each cell, from inside the source's namespace.
+    fn send(&self, cells: &[(usize, usize, Protocol, u16)]) -> Result<Vec<Probe>, Error> {
         let mut probes = Vec::with_capacity(cells.len());
         for of_one in cells.chunk_by(|a, b| a.0 == b.0) {
             let Some(source) = of_one.first().and_then(|cell| self.endpoints.get(cell.0)) else { continue };
@@ -206,25 +229,7 @@ impl World {
             })?;
             probes.extend(sent);
         }
-        settle(&mut probes, &before, || Counters::verdicts(&self.router))?;
-        let after = self.counters()?;
-        let rows = probes.iter().zip(cells).filter_map(|(probe, cell)| {
-            let (from, to) = (self.endpoints.get(cell.0)?, self.endpoints.get(cell.1)?);
-            let (observed, tally) = probe.judge(&after, &before);
-            let (.., protocol, port) = probe.key();
-            let span = [to, from].into_iter().find_map(|endpoint| match endpoint.role {
-                Role::Pod(number) => Some(expected.pods.get(number)?.span.clone()),
-                Role::Node | Role::Outside => None,
-            });
-            Some(Row {
-                cell: Cell { source: from.name.clone(), destination: to.name.clone(), protocol, port },
-                expected: expected.allows(from.end(expected)?, to.end(expected)?, protocol, port),
-                observed,
-                tally,
-                span: span.unwrap_or_default(),
-            })
-        });
-        Ok(rows.collect())
+        Ok(probes)
     }
 
     fn key(&self, (from, to, protocol, port): (usize, usize, Protocol, u16)) -> Option<Key> {
@@ -234,8 +239,15 @@ impl World {
     /// The router's verdicts and what has arrived everywhere.
     fn counters(&self) -> Result<Counters, Error> {
         let mut counters = Counters::verdicts(&self.router)?;
-        for space in &self.spaces {
-            counters.extend(Counters::arrivals(space)?);
+        for spaces in self.spaces.chunks(READERS) {
+            let read = thread::scope(|scope| {
+                let readers: Vec<_> =
+                    spaces.iter().map(|space| scope.spawn(move || Counters::arrivals(space))).collect();
+                readers.into_iter().map(ScopedJoinHandle::join).collect::<Vec<_>>()
+            });
+            for arrived in read {
+                counters.extend(arrived.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
         }
         Ok(counters)
     }
