@@ -108,8 +108,19 @@ const ENVOY: Tool = Tool {
     variable: Some("SEKAT_ENVOY"),
 };
 
+/// Computes by itself what NetworkPolicies allow.
+const CYCLONUS: Tool = Tool {
+    name: "cyclonus",
+    version: "0.5.6",
+    program: "cyclonus",
+    installer: Installer::Go("github.com/mattfenwick/cyclonus/cmd/cyclonus"),
+    proves: "packets do what somebody else's analysis of network policies computes",
+    variable: Some("SEKAT_CYCLONUS"),
+};
+
 /// All of them.
-pub(crate) const TOOLS: [&Tool; 7] = [&CARGO_DENY, &BUF, &GRPCURL, &JAEGER, &KUSTOMIZE, &KUBERNETES_VALIDATE, &ENVOY];
+pub(crate) const TOOLS: [&Tool; 8] =
+    [&CARGO_DENY, &BUF, &GRPCURL, &JAEGER, &KUSTOMIZE, &KUBERNETES_VALIDATE, &ENVOY, &CYCLONUS];
 
 /// Whether a tool can be had on this machine.
 pub(crate) enum Found {
