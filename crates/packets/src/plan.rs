@@ -72,8 +72,9 @@ impl Endpoint {
     }
 }
 
-/// All endpoints of a cluster: its pods, its node, and addresses outside of it.
-pub(crate) fn endpoints(cluster: &Cluster, addresses: Addresses) -> Result<Vec<Endpoint>, Error> {
+/// All endpoints of a cluster: its pods, its node, and addresses outside of it; and the addresses outside that are too
+/// many to be tried.
+pub(crate) fn endpoints(cluster: &Cluster, addresses: Addresses) -> Result<(Vec<Endpoint>, Vec<Ipv4Addr>), Error> {
     let named = named_ports(cluster);
     let undeclared = undeclared(cluster, &named);
     // Beside its own ports, a pod is tried at the ends of the ranges that policies name and just behind them, where a
@@ -94,10 +95,11 @@ pub(crate) fn endpoints(cluster: &Cluster, addresses: Addresses) -> Result<Vec<E
     ports.extend(undeclared);
     let node = addresses.nodes.nth(1).ok_or(Error::Full { pods: 1, block: addresses.nodes })?;
     endpoints.push(Endpoint { name: "node".to_owned(), address: node, role: Role::Node, ports: ports.clone() });
-    for address in outside(cluster, addresses) {
+    let mut all = outside(cluster, addresses).into_iter();
+    for address in all.by_ref().take(OUTSIDE_MAX) {
         endpoints.push(Endpoint { name: address.to_string(), address, role: Role::Outside, ports: ports.clone() });
     }
-    Ok(endpoints)
+    Ok((endpoints, all.collect()))
 }
 
 fn rules(cluster: &Cluster) -> impl Iterator<Item = &Rule> {
@@ -121,9 +123,9 @@ fn undeclared(cluster: &Cluster, named: &[(Protocol, u16, u16)]) -> Option<u16> 
     UNDECLARED.into_iter().find(|number| !declared.contains(number) && !meant(*number))
 }
 
-/// Addresses for the outside: the first and the last of each block and exception that policies name, where these are
+/// Addresses for the outside: the one that is always there, then the first and the last of each block and exception that policies name, where these are
 /// not the cluster's own.
-fn outside(cluster: &Cluster, addresses: Addresses) -> BTreeSet<Ipv4Addr> {
+fn outside(cluster: &Cluster, addresses: Addresses) -> Vec<Ipv4Addr> {
     let peers = rules(cluster).flat_map(|rule| rule.peers.iter().flatten());
     let blocks = peers.flat_map(|peer| match peer {
         Peer::Block { cidr, except } => std::iter::once(cidr).chain(except).copied().collect(),
@@ -138,12 +140,48 @@ fn outside(cluster: &Cluster, addresses: Addresses) -> BTreeSet<Ipv4Addr> {
     };
     let edges: BTreeSet<Ipv4Addr> =
         blocks.flat_map(|block| [block.first(), block.last()]).filter_map(v4).filter(usable).collect();
-    edges.into_iter().take(OUTSIDE_MAX).chain([OUTSIDE]).collect()
+    let mut all = vec![OUTSIDE];
+    all.extend(edges.into_iter().filter(|address| *address != OUTSIDE));
+    all
 }
 
 const fn v4(address: IpAddr) -> Option<Ipv4Addr> {
     match address {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_addresses_are_left_out_and_named() {
+        let peers = |count: usize| {
+            let blocks: Vec<_> = (0..count).map(|n| format!("{{ipBlock: {{cidr: 198.51.100.{n}/32}}}}")).collect();
+            let spec = format!("{{podSelector: {{}}, ingress: [{{from: [{}]}}]}}", blocks.join(", "));
+            let text =
+                format!("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p}}\nspec: {spec}\n");
+            endpoints(&crate::read_text("p.yaml", &text).0, Addresses::default()).unwrap()
+        };
+        // One place is taken by the address that is always there.
+        let (all, untried) = peers(OUTSIDE_MAX - 1);
+        assert_eq!((all.len(), untried.len()), (OUTSIDE_MAX + 1, 0));
+        let (all, untried) = peers(OUTSIDE_MAX + 1);
+        assert_eq!((all.len(), untried.len()), (OUTSIDE_MAX + 1, 2));
+        assert!(all.iter().any(|endpoint| endpoint.address == OUTSIDE));
+    }
+
+    #[test]
+    fn a_block_that_is_full_is_an_error() {
+        let pod = |n: u32| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p{n}}}\nspec: {{containers: []}}\n");
+        let cluster = crate::read_text("p.yaml", &[pod(1), pod(2)].join("---\n")).0;
+        let small = |prefix| Addresses {
+            pods: Cidr::new(Ipv4Addr::new(10, 9, 0, 0).into(), prefix).unwrap(),
+            ..Addresses::default()
+        };
+        assert!(matches!(endpoints(&cluster, small(31)), Err(Error::Full { pods: 2, .. })));
+        assert!(endpoints(&cluster, small(30)).is_ok());
     }
 }

@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::Ipv4Addr;
 
 use sekat_policy::intent::Protocol;
-use sekat_policy::{Diagnostic, Span};
+use sekat_policy::{Diagnostic, Severity, Span};
 use serde_json::json;
 
 /// Packets went where the policies say they must not, or did not get where they may.
 pub const MISMATCH: &str = "SK0710";
 /// What was seen does not say whether packets pass.
 pub const INCONCLUSIVE: &str = "SK0711";
+
+/// Addresses that policies name were too many to try.
+pub const UNTRIED: &str = "SK0712";
 
 /// One question: may this source open a connection to that port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,6 +73,8 @@ pub struct Row {
 pub struct Report {
     /// One row a cell, in the order of cells.
     pub rows: Vec<Row>,
+    /// Addresses outside of the cluster that policies name and that were too many to be tried.
+    pub untried: Vec<Ipv4Addr>,
 }
 
 /// A cell about which a table of somebody else and the packets disagree.
@@ -107,11 +113,21 @@ impl Observed {
 }
 
 impl Report {
-    /// A finding for every row that does not hold.
+    /// A finding for every row that does not hold, and a warning if something was left out.
     #[must_use]
     pub fn findings(&self) -> Vec<Diagnostic> {
-        let failed = self.rows.iter().filter(|row| !row.holds());
-        failed.map(Row::finding).collect()
+        let mut found: Vec<_> = self.rows.iter().filter(|row| !row.holds()).map(Row::finding).collect();
+        if let (Some(first), Some(last)) = (self.untried.first(), self.untried.last()) {
+            let number = self.untried.len();
+            found.push(Diagnostic {
+                code: UNTRIED,
+                severity: Severity::Warning,
+                span: Span::default(),
+                message: format!("{number} addresses from {first} to {last}, which policies name, were not tried"),
+                help: "try the policies that name them in a run of their own".to_owned(),
+            });
+        }
+        found
     }
 
     /// The cells in which another table differs from what packets did, those that only one of the two has among them.
@@ -221,13 +237,25 @@ mod tests {
             row(5, false, Observed::Inconclusive),
             row(6, true, Observed::Inconclusive),
         ];
-        let codes: Vec<_> = Report { rows }.findings().into_iter().map(|it| it.code).collect();
+        let codes: Vec<_> = Report { rows, untried: Vec::new() }.findings().into_iter().map(|it| it.code).collect();
         assert_eq!(codes, [MISMATCH, MISMATCH, INCONCLUSIVE, INCONCLUSIVE]);
     }
 
     #[test]
+    fn what_was_left_out_is_said() {
+        let mut report = Report { rows: vec![row(1, true, Observed::Reached)], ..Report::default() };
+        assert!(report.findings().is_empty());
+        report.untried.push(Ipv4Addr::new(198, 51, 100, 1));
+        let [finding] = report.findings().try_into().unwrap();
+        assert_eq!((finding.code, finding.severity), (UNTRIED, Severity::Warning));
+    }
+
+    #[test]
     fn a_cell_that_only_one_side_has_is_a_difference() {
-        let report = Report { rows: vec![row(1, true, Observed::Reached), row(2, true, Observed::Reached)] };
+        let report = Report {
+            rows: vec![row(1, true, Observed::Reached), row(2, true, Observed::Reached)],
+            ..Report::default()
+        };
         let cell = |port| row(port, true, Observed::Reached).cell;
         let table = BTreeMap::from([(cell(1), true), (cell(3), false)]);
         let ports: Vec<_> = report.compare(&table).into_iter().map(|it| (it.cell.port, it.table)).collect();
@@ -237,7 +265,10 @@ mod tests {
 
     #[test]
     fn rows_are_rendered_for_programs_and_for_people() {
-        let report = Report { rows: vec![row(1, true, Observed::Reached), row(2, false, Observed::Reached)] };
+        let report = Report {
+            rows: vec![row(1, true, Observed::Reached), row(2, false, Observed::Reached)],
+            ..Report::default()
+        };
         let (mut lines, mut table) = (Vec::new(), Vec::new());
         report.render_jsonl(&mut lines).unwrap();
         report.render_table(&mut table).unwrap();

@@ -33,6 +33,8 @@ pub struct World {
     spaces: Vec<Arc<Netns>>,
     addresses: Addresses,
     endpoints: Vec<Endpoint>,
+    /// Addresses outside that policies name and that are too many to be tried.
+    untried: Vec<Ipv4Addr>,
     /// Names of pods; what is enforced must be about the same.
     pods: Vec<String>,
     /// The conntrack zone of the rules in force.
@@ -54,7 +56,7 @@ impl World {
         router.enter(|| {
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").map_err(Error::system("let the router forward"))
         })?;
-        let endpoints = endpoints(cluster, addresses)?;
+        let (endpoints, untried) = endpoints(cluster, addresses)?;
         let mut batch = String::from("link set lo up\n");
         let mut spaces = Vec::new();
         for number in 0..cluster.pods.len().saturating_add(2) {
@@ -74,7 +76,7 @@ impl World {
         }
         router.ip(&batch)?;
         let pods = cluster.pods.iter().map(ToString::to_string).collect();
-        let mut world = Self { router, spaces, addresses, endpoints, pods, zone: 0, mark: owner::mark() };
+        let mut world = Self { router, spaces, addresses, endpoints, untried, pods, zone: 0, mark: owner::mark() };
         world.enforce(cluster)?;
         Ok(world)
     }
@@ -91,7 +93,7 @@ impl World {
         if let Some(gone) = self.pods.get(cluster.pods.len()) {
             return Err(Error::Unknown(gone.clone()));
         }
-        let endpoints = endpoints(cluster, self.addresses)?;
+        let (endpoints, untried) = endpoints(cluster, self.addresses)?;
         let new: String = endpoints
             .iter()
             .filter(|it| it.role == Role::Outside && !self.endpoints.iter().any(|old| old.address == it.address))
@@ -101,6 +103,7 @@ impl World {
             self.space(self.pods.len().saturating_add(1))?.ip(&new)?;
         }
         self.endpoints = endpoints;
+        self.untried = untried;
         self.load(Some(cluster))
     }
 
@@ -159,7 +162,8 @@ impl World {
     /// against what the cluster's policies say.
     ///
     /// # Errors
-    /// If packets cannot be sent or counters not be read. What packets do is never an error.
+    /// If packets cannot be sent or counters not be read, or a program of the caller listens on a port of a pod that is
+    /// to be tried. What packets do is never an error.
     pub fn observe(&self, expected: &Cluster) -> Result<Report, Error> {
         let mut sources = Vec::new();
         for endpoint in &self.endpoints {
@@ -197,7 +201,7 @@ impl World {
         });
         let mut rows: Vec<Row> = rows.collect();
         rows.sort_by(|a, b| a.cell.cmp(&b.cell));
-        Ok(Report { rows })
+        Ok(Report { rows, untried: self.untried.clone() })
     }
 
     /// Source and destination by number, protocol and port. Pairs without a pod are no cluster's business, and what a
