@@ -179,7 +179,7 @@ fn read(reading: &Reading, intent: &Intent, require_coverage: bool) -> anyhow::R
 }
 
 /// Everything that a mesh of `sekat up` wrote down.
-fn of_mesh(
+pub(crate) fn of_mesh(
     layout: &Layout,
     intent: &Intent,
     audit: &mut Audit<'_>,
@@ -213,6 +213,7 @@ fn of_mesh(
     Ok(())
 }
 
-fn has_records(store: &Path) -> bool {
+/// Whether a workload has a store, and with it access records.
+pub(crate) fn has_records(store: &Path) -> bool {
     fs::metadata(store).is_ok_and(|store| store.is_file())
 }

@@ -34,6 +34,69 @@ use crate::{Data, Output};
 /// The password of the buyers that `buy` signs up; they live in a mesh on this machine only.
 const BUYER_PASSWORD: &str = "correct-horse-battery";
 
+/// Who buys. Every value is of the class USER.
+pub(crate) struct Buyer {
+    display_name: String,
+    email: String,
+    phone: String,
+    receiver_name: String,
+    street: String,
+    district: String,
+    city: String,
+    province: String,
+}
+
+impl Buyer {
+    /// Somebody whom one can read about in a story.
+    pub(crate) fn ordinary() -> Self {
+        Self {
+            display_name: "Sari Wulandari".to_owned(),
+            email: format!("buyer-{}@pembeli.example", unique()),
+            phone: "+6281234567890".to_owned(),
+            receiver_name: "Sari Wulandari".to_owned(),
+            street: "Jl. Kaliurang KM 5 No. 12".to_owned(),
+            district: "Depok".to_owned(),
+            city: "Sleman".to_owned(),
+            province: "DI Yogyakarta".to_owned(),
+        }
+    }
+
+    /// Somebody whose every value is unique, so that it can be searched for.
+    pub(crate) fn marked() -> Self {
+        let text = |field: &str| format!("{field} {}", unique());
+        let digits: String = uuid::Uuid::new_v4().as_u128().to_string().chars().take(9).collect();
+        Self {
+            display_name: text("Nama"),
+            email: format!("kenari-{}@pembeli.example", unique()),
+            phone: format!("+62811{digits}"),
+            receiver_name: text("Penerima"),
+            street: text("Jl."),
+            district: text("Kecamatan"),
+            city: text("Kota"),
+            province: text("Provinsi"),
+        }
+    }
+
+    /// Each value with its field.
+    fn values(&self) -> Vec<(&'static str, String)> {
+        let fields = [
+            ("sekat.account.v1.Account.display_name", &self.display_name),
+            ("sekat.account.v1.Account.email", &self.email),
+            ("sekat.account.v1.Account.phone", &self.phone),
+            ("sekat.account.v1.Address.receiver_name", &self.receiver_name),
+            ("sekat.account.v1.Address.street", &self.street),
+            ("sekat.account.v1.Address.district", &self.district),
+            ("sekat.account.v1.Address.city", &self.city),
+            ("sekat.account.v1.Address.province", &self.province),
+        ];
+        fields.map(|(field, value)| (field, value.clone())).to_vec()
+    }
+}
+
+fn unique() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
 /// Flags of `sekat buy`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -47,14 +110,14 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let layout = Layout::new(&args.data.data)?;
     let running = Running::read(&layout)?;
-    purchase(&running).await?.print(args.output.format)?;
+    purchase(&running, &Buyer::ordinary()).await?.print(args.output.format)?;
     Ok(Exit::Holds)
 }
 
 /// Makes one purchase: from the showcase page to PAID.
-pub(crate) async fn purchase(running: &Running) -> anyhow::Result<Story> {
+pub(crate) async fn purchase(running: &Running, buyer: &Buyer) -> anyhow::Result<Story> {
     let mut app = App::new(running)?;
-    app.sign_in().await?;
+    app.sign_in(buyer).await?;
     let trace = Trace::start("purchase", &running.otlp)?;
     let started = Instant::now();
     app.caller.traceparent = Some(trace.traceparent());
@@ -68,6 +131,10 @@ pub(crate) async fn purchase(running: &Running) -> anyhow::Result<Story> {
     trace.finish().await?;
     app.caller.traceparent = None;
     let ledger = ledger(running, &paid.payment_intent).await?;
+    let mut private = buyer.values();
+    private.push(("sekat.payment.v1.VirtualAccountTransfer.account_number", number));
+    private.push(("sekat.account.v1.CreateSessionRequest.password", BUYER_PASSWORD.to_owned()));
+    private.extend(app.caller.token.map(|token| ("sekat.account.v1.Session.access_token", token)));
     Ok(Story {
         jaeger: running.jaeger.as_ref().map(|jaeger| format!("{jaeger}/trace/{}", trace.id())),
         trace_id: trace.id(),
@@ -77,6 +144,7 @@ pub(crate) async fn purchase(running: &Running) -> anyhow::Result<Story> {
         total: rupiah(paid.total.as_ref())?,
         ledger,
         elapsed_ms,
+        private,
     })
 }
 
@@ -106,12 +174,12 @@ impl<'a> App<'a> {
     }
 
     /// Signs a new buyer up and in. Traces of their own: nothing of a person belongs to the purchase's trace.
-    async fn sign_in(&mut self) -> anyhow::Result<()> {
-        let email = format!("buyer-{}@pembeli.example", uuid::Uuid::new_v4().simple());
+    async fn sign_in(&mut self, buyer: &Buyer) -> anyhow::Result<()> {
+        let email = buyer.email.clone();
         let person = account::Account {
-            display_name: "Sari Wulandari".to_owned(),
+            display_name: buyer.display_name.clone(),
             email: email.clone(),
-            phone: "+6281234567890".to_owned(),
+            phone: buyer.phone.clone(),
             ..Default::default()
         };
         let request = account::CreateAccountRequest {
@@ -137,12 +205,12 @@ impl<'a> App<'a> {
             .into_inner();
         self.caller = self.caller.signed_in(&session.access_token);
         let address = account::Address {
-            receiver_name: "Sari Wulandari".to_owned(),
-            phone: "+6281234567890".to_owned(),
-            street: "Jl. Kaliurang KM 5 No. 12".to_owned(),
-            district: "Depok".to_owned(),
-            city: "Sleman".to_owned(),
-            province: "DI Yogyakarta".to_owned(),
+            receiver_name: buyer.receiver_name.clone(),
+            phone: buyer.phone.clone(),
+            street: buyer.street.clone(),
+            district: buyer.district.clone(),
+            city: buyer.city.clone(),
+            province: buyer.province.clone(),
             postal_code: "55281".to_owned(),
             ..Default::default()
         };

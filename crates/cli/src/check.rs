@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// What cargo says about a workspace.
-fn cargo_metadata(workspace: &Path) -> anyhow::Result<String> {
+pub(crate) fn cargo_metadata(workspace: &Path) -> anyhow::Result<String> {
     let manifest = workspace.join("Cargo.toml");
     let output = Command::new("cargo")
         .args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"])

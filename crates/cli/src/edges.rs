@@ -34,7 +34,12 @@ pub(crate) async fn mesh_channel(address: &str, identity: &Path, server_id: &str
     channel(address, config, ServerName::try_from("sekat.invalid")?)
 }
 
-fn channel(address: &str, config: Arc<rustls::ClientConfig>, name: ServerName<'static>) -> anyhow::Result<Channel> {
+/// A channel with any TLS configuration.
+pub(crate) fn channel(
+    address: &str,
+    config: Arc<rustls::ClientConfig>,
+    name: ServerName<'static>,
+) -> anyhow::Result<Channel> {
     let connector = TlsConnector::from(config);
     let target = address.to_owned();
     let endpoint = Endpoint::from_shared(format!("http://{address}"))

@@ -50,6 +50,14 @@ impl Layout {
     pub(crate) fn traces(&self) -> PathBuf {
         self.root.join("traces")
     }
+    /// What one proof leaves for the next: the signer's key, the digest of the newest bundle, the probes so far.
+    pub(crate) fn evidence(&self) -> PathBuf {
+        self.root.join("evidence")
+    }
+    /// A copy of everything that a workload of the showcase received.
+    pub(crate) fn received(&self, workload: &str) -> PathBuf {
+        self.root.join("received").join(workload)
+    }
     pub(crate) fn log(&self, process: &str) -> PathBuf {
         self.root.join("logs").join(format!("{process}.log"))
     }

@@ -10,6 +10,7 @@ mod exit;
 mod findings;
 mod layout;
 mod meant;
+mod prove;
 mod reach;
 mod story;
 mod trace;
@@ -53,6 +54,10 @@ enum Command {
     Learn(audit::LearnArgs),
     /// Replays recorded calls against a changed policy and lists what would be denied.
     Shadow(audit::ShadowArgs),
+    /// Runs every layer of the proof against a running mesh and writes signed evidence.
+    Prove(prove::Args),
+    /// Checks evidence again: every byte, the signature, and that the verdict follows.
+    Verify(prove::VerifyArgs),
     /// Prints a completion script for a shell.
     Completions {
         /// The shell.
@@ -92,6 +97,8 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Learn(args) => audit::learn(&args),
         Command::Shadow(args) => audit::shadow(&args),
+        Command::Prove(args) => runtime().and_then(|runtime| runtime.block_on(prove::run(args))),
+        Command::Verify(args) => prove::verify(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sekat", &mut std::io::stdout());
             Ok(Exit::Holds)

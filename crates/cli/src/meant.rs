@@ -24,12 +24,17 @@ pub(crate) struct Meant {
 }
 
 impl Meant {
+    /// The file or folder in which it is stated.
+    pub(crate) fn path(&self) -> &Path {
+        self.policy.as_deref().or(self.proto.as_deref()).unwrap_or(Path::new(CONTRACTS))
+    }
+
     /// What is meant, and all that is wrong with it, also against the code that `cargo metadata` describes.
     pub(crate) fn read(&self, cargo_metadata: Option<&str>) -> anyhow::Result<(Intent, Vec<Diagnostic>)> {
         if let Some(policy) = &self.policy {
             return Ok(check::run(&Source::Policy(policy), cargo_metadata));
         }
-        let root = self.proto.as_deref().unwrap_or(Path::new(CONTRACTS));
+        let root = self.path();
         if !root.is_dir() {
             let message = "name one with --proto, or a policy file with --policy";
             return Err(Usage(format!("there is no folder of contracts at {}: {message}", root.display())).into());

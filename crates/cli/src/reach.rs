@@ -39,6 +39,15 @@ impl Manifests {
         self.paths.is_empty()
     }
 
+    /// The same of other files.
+    pub(crate) fn of(&self, paths: &[PathBuf]) -> Self {
+        Self { paths: paths.to_vec(), ..self.clone() }
+    }
+
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     /// The analysis, unless something cannot be read.
     pub(crate) fn analyse(&self) -> (Option<Analysis>, Vec<Diagnostic>) {
         analyse(&self.paths, &self.unsaid)

@@ -25,6 +25,9 @@ pub(crate) struct Story {
     pub(crate) elapsed_ms: u128,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) jaeger: Option<String>,
+    /// Values of the buyer and of the payment, each with the field that it was in: nobody else may come to see them.
+    #[serde(skip)]
+    pub(crate) private: Vec<(&'static str, String)>,
 }
 
 /// One step and who served it.

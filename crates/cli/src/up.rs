@@ -137,7 +137,7 @@ async fn serve(
     }
     running.write(layout)?;
     if args.once {
-        let story = buy::purchase(&running).await?;
+        let story = buy::purchase(&running, &buy::Buyer::ordinary()).await?;
         story.print(args.output.format)?;
         eprintln!("from start to paid order: {} ms", started.elapsed().as_millis());
     } else {

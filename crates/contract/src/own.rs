@@ -35,8 +35,8 @@ pub struct Deployment {
     pub platform: Platform,
 }
 
-/// Hosts outside of the mesh.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Hosts outside of the mesh. None by default: where providers are differs from place to place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outside {
     /// Their addresses in CIDR notation.
     pub cidrs: Vec<String>,
@@ -74,20 +74,6 @@ impl Default for Deployment {
                 }],
                 probes: Vec::new(),
             },
-        }
-    }
-}
-
-/// HTTPS to the internet. An overlay names the providers' addresses instead.
-impl Default for Outside {
-    fn default() -> Self {
-        Self {
-            cidrs: vec!["0.0.0.0/0".to_owned()],
-            // What no provider has and pods, services, nodes and metadata services do: RFC 1122, 1918, 3927 and 6598.
-            except: ["10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
-                .map(str::to_owned)
-                .to_vec(),
-            ports: vec![(Protocol::Tcp, 443)],
         }
     }
 }
@@ -193,9 +179,10 @@ fn methods(model: &Model) -> Vec<Method> {
     methods.collect()
 }
 
-/// One for each workload with egress; what it is asked to do, it may tell.
+/// One for each workload with egress, if anything outside is named; what it is asked to do, it may tell.
 fn externals(model: &Model, methods: &[Method], deployment: &Deployment, span: &Span) -> Vec<External> {
-    let with_egress = model.workloads.iter().filter(|workload| workload.egress);
+    let names_hosts = !deployment.outside.cidrs.is_empty();
+    let with_egress = model.workloads.iter().filter(|workload| names_hosts && workload.egress);
     with_egress
         .map(|workload| External {
             name: format!("outside-of-{}", workload.name),
@@ -259,7 +246,10 @@ mod tests {
 
     #[test]
     fn rights_are_those_of_the_contracts_and_no_others() {
-        let intent = intent_of(&planted(&[]).model(), &Deployment::default());
+        let model = planted(&[]).model();
+        assert_eq!(intent_of(&model, &Deployment::default()).externals, [], "nobody says where providers are");
+        let outside = Outside { cidrs: vec!["203.0.113.0/24".to_owned()], ..Outside::default() };
+        let intent = intent_of(&model, &Deployment { outside, ..Deployment::default() });
         assert!(intent.allows("shop", "/sekat.bank.v1.BankService/CreateCharge"));
         assert!(!intent.allows("showcase", "/sekat.bank.v1.BankService/CreateCharge"));
         assert!(intent.connections().contains(&("showcase", "shop", "feed")));

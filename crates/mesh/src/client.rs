@@ -35,6 +35,7 @@ use crate::context::{self, TraceContext};
 use crate::deadline::{self, Deadline, GRPC_TIMEOUT};
 use crate::limits::{MESSAGE_BYTES, Slot, Slots};
 use crate::mesh::ConfigError;
+use crate::received::Copied;
 use crate::refusal::{self, refuse};
 use crate::reply::{self, Keep, status_code};
 use crate::stack::PEER_NOT_TRUSTED;
@@ -188,7 +189,7 @@ impl Inner {
                 response.into_response()
             }
             Ok((Answer::Open(response), deadline, slot)) => {
-                let response = response.map(|body| Body::new(wire::Received(body)));
+                let response = response.map(Body::new);
                 let keep = Keep { call, message_bytes, deadline: deadline.call, stream: None, slot: Some(slot) };
                 reply::keep(response, keep).map(Body::new)
             }
@@ -319,13 +320,18 @@ impl Inner {
             parts.headers.insert(GRPC_TIMEOUT, deadline::header(left));
         }
         let response = connection.send(Request::from_parts(parts, body)).await?;
+        let copy = self.telemetry.received.clone();
+        if let Some(copy) = &copy {
+            copy.headers("", response.headers());
+        }
+        let response = response.map(|body| Copied::new(wire::Received(body), copy));
         let unary = outgoing.method.is_some_and(|method| method.policy.kind != MethodKind::ServerStream);
         let over = status_code(response.headers()).is_some();
         if !unary && !over {
             return Ok(Answer::Open(response));
         }
         let (parts, body) = response.into_parts();
-        let body = gather(wire::Received(body), outgoing.message_bytes).await.map_err(Failure::Sent)?;
+        let body = gather(body, outgoing.message_bytes).await.map_err(Failure::Sent)?;
         let response = Gathered::new(parts, body);
         if response.code() == Code::Unauthenticated && response.reason().as_deref() == Some(PEER_NOT_TRUSTED) {
             // The connection is older than what is trusted now. The call itself was not looked at.

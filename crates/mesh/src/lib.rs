@@ -19,6 +19,7 @@
 //! | `SEKAT_SAMPLE_RATIO` | the share of the traces beginning here that is recorded, 0 to 1; default 1 |
 //! | `SEKAT_DATA_DIR` | also takes `<workload>.counters.json`, written every 5 s and at the end |
 //! | `SEKAT_PROFILE` | `dev` or `prod`, the default |
+//! | `SEKAT_RECEIVED_FILE` | gets a copy of all headers and messages that come in over gRPC, up to 256 MiB; for proofs |
 //! | `SEKAT_READY_FILE` | gets the bound addresses as JSON once the workload serves |
 //! | `SEKAT_EXIT_WITH_STDIN` | `true`: drain when standard input ends, because whoever started the workload is gone |
 //! | `SEKAT_LOG`, `SEKAT_LOG_FORMAT` | a filter such as `info`; `json` or `human`, the default |
@@ -33,6 +34,7 @@ mod limits;
 mod listen;
 mod mesh;
 mod origins;
+mod received;
 mod reflection;
 pub mod refusal;
 mod reply;

@@ -20,6 +20,7 @@ use crate::client::{Addresses, Channel};
 use crate::end_user::EndUsers;
 use crate::env::{Env, FromEnv};
 use crate::listen::{Surface, accept};
+use crate::received::Received;
 use crate::server::Server;
 use crate::shutdown::ShutdownToken;
 use crate::telemetry::bridge::Bridge;
@@ -46,6 +47,7 @@ pub struct Settings {
     trust_dir: Option<PathBuf>,
     pub(crate) web_tls_dir: Option<PathBuf>,
     data_dir: Option<PathBuf>,
+    received_file: Option<PathBuf>,
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) exits_with_stdin: bool,
     pub(crate) log: log::Filter,
@@ -107,6 +109,7 @@ impl Settings {
             trust_dir: env.maybe("SEKAT_TRUST_DIR"),
             web_tls_dir: env.maybe("SEKAT_WEB_TLS_DIR"),
             data_dir: env.maybe("SEKAT_DATA_DIR"),
+            received_file: env.maybe("SEKAT_RECEIVED_FILE"),
             ready_file: env.maybe("SEKAT_READY_FILE"),
             exits_with_stdin: env.optional("SEKAT_EXIT_WITH_STDIN", false),
             log: env.optional("SEKAT_LOG", log::Filter::info()),
@@ -173,6 +176,12 @@ pub enum ConfigError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// What is received cannot be copied.
+    #[error("SEKAT_RECEIVED_FILE: the file cannot be written")]
+    Received {
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// The server was put together wrongly.
     #[error("{0}")]
     Server(String),
@@ -218,9 +227,17 @@ impl Mesh {
         let addresses = bound.iter().filter_map(|(name, at)| Some((*name, at.local_addr().ok()?))).collect();
         let source = identity(&settings).await?;
         let id = source.id();
-        let telemetry =
-            Telemetry::start(workload, domain_of(&id), recorder, settings.otlp.as_ref(), settings.data_dir.as_deref())
-                .map_err(|source| ConfigError::Spans { source })?;
+        let received = settings.received_file.as_deref().map(Received::open).transpose();
+        let received = received.map_err(|source| ConfigError::Received { source })?;
+        let telemetry = Telemetry::start(
+            workload,
+            domain_of(&id),
+            recorder,
+            settings.otlp.as_ref(),
+            settings.data_dir.as_deref(),
+            received,
+        )
+        .map_err(|source| ConfigError::Spans { source })?;
 
         let (health, service) = tonic_health::server::health_reporter();
         health.set_service_status("", ServingStatus::NotServing).await;

@@ -33,6 +33,7 @@ use crate::context::{self, Context, TraceContext};
 use crate::deadline::{self, Deadline};
 use crate::end_user::{EndUsers, check_scope};
 use crate::limits::{InFlight, OVERLOAD_RETRY, REFUSED_BODY, Slot, Slots};
+use crate::received::Copied;
 use crate::refusal::{self, refuse};
 use crate::reply::{self, CallBody, Keep, Limited, Stream};
 use crate::telemetry::call::{Call, Side, Start};
@@ -129,7 +130,11 @@ impl Stack {
         B::Error: Into<tonic::codegen::StdError>,
     {
         let (parts, body) = request.into_parts();
-        let body = Body::new(Limited::new(body, self.message_bytes));
+        let copy = self.telemetry.received.clone();
+        if let Some(copy) = &copy {
+            copy.headers(parts.uri.path(), &parts.headers);
+        }
+        let body = Body::new(Limited::new(Copied::new(body, copy), self.message_bytes));
         self.serve_call(on, parts, body).await
     }
 

@@ -23,6 +23,8 @@ use export::Exporter;
 pub(crate) use export::Target;
 use recorder::Recorder;
 
+use crate::received::Received;
+
 /// How stale the counters on disk may be.
 const COUNTERS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -36,6 +38,8 @@ pub(crate) struct Telemetry {
     exporter: Option<Arc<Exporter>>,
     workload: &'static str,
     counters_file: Option<PathBuf>,
+    /// Where a copy of everything that comes in goes.
+    pub(crate) received: Option<Arc<Received>>,
 }
 
 /// The first line of a counters file.
@@ -59,6 +63,7 @@ impl Telemetry {
         recorder: Arc<Recorder>,
         target: Option<&Target>,
         data_dir: Option<&Path>,
+        received: Option<Arc<Received>>,
     ) -> io::Result<Arc<Self>> {
         let instance = format!("{workload}-{}-{:08x}", std::process::id(), rand::random::<u32>());
         let resource =
@@ -72,6 +77,7 @@ impl Telemetry {
             exporter,
             workload,
             counters_file: data_dir.map(|dir| dir.join(format!("{workload}.counters.json"))),
+            received,
         });
         if telemetry.counters_file.is_some() {
             tokio::spawn(write_counters_forever(Arc::downgrade(&telemetry)));

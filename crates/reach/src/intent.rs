@@ -137,7 +137,8 @@ impl<'a> Check<'a> {
         let mut checked = Checked::default();
         let mut owners: BTreeMap<usize, &str> = BTreeMap::new();
         for party in &parties {
-            if party.members.is_empty() {
+            // Who only calls may do so from outside of the cluster; a pod of it would be a stranger and is found as one.
+            if party.members.is_empty() && !party.ports.is_empty() {
                 let message = format!("no workload of the manifests is `{}`", party.name);
                 let help = format!("add it in namespace {}, with its labels, or remove it here", party.place.namespace);
                 checked.findings.push(Diagnostic::error(ABSENT, party.span.clone(), message, help));

@@ -33,7 +33,9 @@ const PEOPLE: [(&str, &str); 1] = [("ops", "commerce")];
 
 /// Makes everything that is missing: authorities, identities, keys. What exists is kept, identities are made anew.
 pub(crate) fn prepare(layout: &Layout) -> anyhow::Result<()> {
-    for directory in ["authorities", "identities", "trust", "secrets", "stores", "traces", "logs"] {
+    for directory in
+        ["authorities", "identities", "trust", "secrets", "stores", "traces", "logs", "received", "evidence"]
+    {
         private_directory(&layout.root().join(directory))?;
     }
     issue_identities(layout)?;
@@ -161,7 +163,8 @@ fn prepare_bank_keys(layout: &Layout) -> anyhow::Result<()> {
     private_file(&ours.join("client-secret"), secret.as_bytes())
 }
 
-fn private_directory(path: &Path) -> anyhow::Result<()> {
+/// A directory for its owner alone.
+pub(super) fn private_directory(path: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+use super::authority::private_directory;
 use super::ports::Ports;
 use super::supervisor::Process;
 use crate::layout::Layout;
@@ -88,6 +89,10 @@ impl Surroundings<'_> {
         if workload.mesh {
             set("SEKAT_MESH_LISTEN", self.ports.address(&format!("{name} mesh"))?.to_string());
         }
+        // So that a proof can show what is not in it.
+        if workload.domain == "showcase" {
+            set("SEKAT_RECEIVED_FILE", text(layout.received(name))?);
+        }
         if name == "catalog" {
             set("SEKAT_FEED_LISTEN", self.ports.address("catalog feed")?.to_string());
         }
@@ -124,7 +129,7 @@ impl Surroundings<'_> {
             _ => {}
         }
         environment.extend(self.extra.iter().cloned());
-        std::fs::create_dir_all(layout.store(name))?;
+        private_directory(&layout.store(name))?;
         Ok(Process {
             name,
             program: self.programs.join(workload.program),
@@ -152,7 +157,7 @@ impl Surroundings<'_> {
             flag("notify-ca", text(self.layout.authority("web").join("authority.pem"))?),
             flag("journal", text(self.layout.store(BANK).join("journal.jsonl"))?),
         ];
-        std::fs::create_dir_all(self.layout.store(BANK))?;
+        private_directory(&self.layout.store(BANK))?;
         Ok(Process {
             name: BANK,
             program: self.programs.join("sekat-psp-simulator"),

@@ -16,6 +16,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::limits::too_large;
+use crate::received::Copied;
 use crate::refusal::refuse;
 use crate::reply::status_code;
 
@@ -79,7 +80,7 @@ pub(super) enum Answer {
     /// All of it.
     Whole(Gathered),
     /// A stream that has begun.
-    Open(Response<Incoming>),
+    Open(Response<Copied<Received>>),
 }
 
 /// A body that was read to its end.

@@ -1,0 +1,342 @@
+//! `sekat prove` and `sekat verify`: all layers of the proof against a running mesh, in one bundle that anybody can check
+//! again.
+
+mod attacker;
+mod canaries;
+mod identities;
+mod packets;
+mod picture;
+mod probes;
+mod spans;
+mod stores;
+mod traces;
+mod written;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anstream::{eprintln, println};
+use anyhow::Context as _;
+use sekat_audit::source::access;
+use sekat_audit::{Audit, Options, Report, unhex};
+use sekat_evidence::{Bundle, Check, Facts, Layer, LayerName, PublicKey, SigningKey, Verdict, report};
+use sekat_policy::{Diagnostic, Intent};
+
+use crate::buy::{self, Buyer};
+use crate::exit::{Exit, Usage};
+use crate::layout::{Layout, Running};
+use crate::meant::Meant;
+use crate::reach::Manifests;
+use crate::{Data, audit, check, findings};
+
+/// The manifests of this repository, from its root.
+const MANIFESTS: &str = "deploy/kubernetes/base";
+/// How long spans and counters may take to be written: several times their interval.
+const SETTLE: Duration = Duration::from_secs(20);
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(250);
+/// How many witnesses of a layer are printed; all are in the bundle.
+const PRINTED: usize = 5;
+
+/// Flags of `sekat prove`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    data: Data,
+    #[command(flatten)]
+    meant: Meant,
+    /// The Cargo workspace of the code that runs.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    code: PathBuf,
+    #[command(flatten)]
+    manifests: Manifests,
+    /// Where the evidence is written: a folder that does not exist yet, or is empty.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The private key that signs, PKCS#8 in PEM. Made in the data directory if it is not given.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+/// Flags of `sekat verify`.
+#[derive(clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The folder that `sekat prove` wrote.
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+    /// The public key of the signer whom you trust, PEM. Without it, whose key it is stays for you to compare.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The bundle before this one, to check that this one names it.
+    #[arg(long, value_name = "BUNDLE")]
+    previous: Option<PathBuf>,
+}
+
+/// What one run has found so far.
+struct Run {
+    layers: Vec<Layer>,
+}
+
+impl Run {
+    /// Tells a layer and keeps it.
+    fn add(&mut self, layer: Layer) {
+        tell(&layer);
+        self.layers.push(layer);
+    }
+}
+
+/// Runs all layers and writes the bundle.
+pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let layout = Layout::new(&args.data.data)?;
+    let running = Running::read(&layout)?;
+    let bundle = Bundle::create(&args.out)?;
+    let key_file = args.key.clone().unwrap_or_else(|| layout.evidence().join("signing.key"));
+    let key = SigningKey::open_or_create(&key_file)?;
+    let fingerprint = key.public()?.fingerprint();
+    let started = now()?;
+    let metadata = check::cargo_metadata(&args.code);
+    let (intent, mut found) = args.meant.read(None)?;
+    if findings::exit(&found) == Exit::Malformed {
+        findings::tell(&found)?;
+        return Ok(Exit::Malformed);
+    }
+    keep_inputs(&bundle, args.meant.path(), "inputs/contracts")?;
+    let mut run = Run { layers: Vec::new() };
+    run.add(written::contracts(&intent, &found));
+    run.add(match metadata {
+        Ok(metadata) => {
+            found = args.meant.read(Some(&metadata))?.1;
+            found.retain(|finding| finding.code.starts_with("SK033"));
+            written::code(&intent, &found)
+        }
+        Err(error) => Layer::not_run(LayerName::Code, format!("{error:#}")),
+    });
+    run.add(identities::layer(&intent, &layout).await);
+    network(&args, &intent, &bundle, &mut run)?;
+    run.add(stores::layer(&intent, &layout, &running));
+
+    eprintln!("a purchase with unique values, and every forbidden call");
+    let story = buy::purchase(&running, &Buyer::marked()).await?;
+    let probes = probes::run(&intent, &layout, &running).await?;
+    let announced = probes::announce(&probes, &layout)?;
+    let report = settled(&intent, &layout, &announced).await?;
+    run.add(probes::layer(&probes, &layout)?);
+    run.add(canaries::layer(&intent, &layout, &story.private, &story.trace_id)?);
+    run.add(traces::layer(&report));
+    run.add(traces::records(&report, chains(&intent, &layout)?));
+
+    let mut timeline = spans::OfTrace::new(&intent, unhex(&story.trace_id).unwrap_or_default());
+    spans::read(&layout.traces(), &mut timeline)?;
+    let facts = facts(&layout, &intent, &report, started)?;
+    let input = report::Input {
+        layers: run.layers.clone(),
+        picture: picture::of(&intent, Some(&report)),
+        timeline: timeline.timeline(story.trace_id),
+        facts: facts.clone(),
+        fingerprint: fingerprint.clone(),
+    };
+    let mut html = Vec::new();
+    report::html(&input, &mut html)?;
+    bundle.add_bytes("report.html", &html)?;
+    let mut json = Vec::new();
+    report.render_json(&mut json)?;
+    bundle.add_bytes("traces/audit.json", &json)?;
+    let sealed = bundle.seal(&facts, &run.layers, &key)?;
+    remember(&layout, &sealed.digest)?;
+    let verdict = Verdict::of(&run.layers);
+    println!("{verdict}");
+    eprintln!("{}: signed by {}; look at report.html, check with `sekat verify {0}`", args.out.display(), fingerprint);
+    Ok(exit(verdict))
+}
+
+/// The layers of the manifests, whose files go into the bundle.
+fn network(args: &Args, intent: &Intent, bundle: &Bundle, run: &mut Run) -> anyhow::Result<()> {
+    let default = [PathBuf::from(MANIFESTS)];
+    let manifests = if args.manifests.is_empty() { args.manifests.of(&default) } else { args.manifests.clone() };
+    for path in manifests.paths() {
+        if !path.exists() {
+            let message = format!("there are no manifests at {}: name them with -f", path.display());
+            return Err(Usage(message).into());
+        }
+        keep_inputs(bundle, path, "inputs/manifests")?;
+    }
+    let (analysis, unread) = manifests.analyse();
+    run.add(written::network(intent, analysis.as_ref(), &unread));
+    run.add(packets::layer(manifests.paths()));
+    Ok(())
+}
+
+/// Copies what was read into the bundle.
+fn keep_inputs(bundle: &Bundle, from: &Path, to: &str) -> anyhow::Result<()> {
+    if from.is_file() {
+        let name = from.file_name().unwrap_or_default().to_string_lossy();
+        return Ok(bundle.add_file(&format!("{to}/{name}"), from)?);
+    }
+    let entries = std::fs::read_dir(from).with_context(|| format!("{} cannot be listed", from.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        keep_inputs_within(bundle, &entry.path(), to)?;
+    }
+    Ok(())
+}
+
+fn keep_inputs_within(bundle: &Bundle, path: &Path, to: &str) -> anyhow::Result<()> {
+    if path.is_dir() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return keep_inputs(bundle, path, &format!("{to}/{name}"));
+    }
+    keep_inputs(bundle, path, to)
+}
+
+/// Audits until nothing is missing any more, or for as long as it may take.
+async fn settled(intent: &Intent, layout: &Layout, announced: &BTreeSet<[u8; 16]>) -> anyhow::Result<Report> {
+    let deadline = tokio::time::Instant::now() + SETTLE;
+    let mut interval = tokio::time::interval(POLL);
+    loop {
+        interval.tick().await;
+        let mut options = Options::default();
+        options.probes.clone_from(announced);
+        options.attempts_violate = true;
+        let mut audit = Audit::new(intent, options);
+        let mut unread: Vec<Diagnostic> = Vec::new();
+        audit::of_mesh(layout, intent, &mut audit, &mut unread)?;
+        let report = audit.finish().context("the audit's temporary file cannot be used")?;
+        if let Some(finding) = unread.first() {
+            anyhow::bail!("{finding}");
+        }
+        let layers = [traces::layer(&report), traces::records(&report, Vec::new())];
+        let open = layers.iter().any(|layer| layer.count(Verdict::Unknown) > 0);
+        if !open || tokio::time::Instant::now() > deadline {
+            return Ok(report);
+        }
+    }
+}
+
+/// Each chain of access records, checked from its first record.
+fn chains(intent: &Intent, layout: &Layout) -> anyhow::Result<Vec<Check>> {
+    let mut checks = Vec::new();
+    for workload in &intent.workloads {
+        let store = layout.store(&workload.name).join(format!("{}.db", workload.name));
+        if !audit::has_records(&store) {
+            continue;
+        }
+        let mut number = 0_u64;
+        let read =
+            access::records(&store, &workload.name, |_| number += 1).map_err(|finding| anyhow::anyhow!("{finding}"))?;
+        let subject = format!("the access records of {}", workload.name);
+        let expected = "each is chained to the one before";
+        checks.push(match read.broken {
+            None => Check { observed: format!("{number} records, all chained"), ..Check::holds(subject, expected) },
+            Some(why) => Check::violated(subject, expected, why),
+        });
+    }
+    Ok(checks)
+}
+
+fn facts(layout: &Layout, intent: &Intent, report: &Report, started: String) -> anyhow::Result<Facts> {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let coverage = BTreeMap::from([
+        ("declaredEdges".to_owned(), number(report.coverage.edges)),
+        ("declaredEdgesUnused".to_owned(), number(report.coverage.unused.len())),
+        ("forbiddenPairs".to_owned(), number(report.coverage.forbidden_pairs)),
+        ("forbiddenPairsUntried".to_owned(), number(report.coverage.untried.len())),
+        ("spans".to_owned(), report.spans_read),
+        ("calls".to_owned(), report.calls),
+    ]);
+    let policy = ring::digest::digest(&ring::digest::SHA256, format!("{intent:?}").as_bytes());
+    Ok(Facts {
+        scope: format!("the mesh of {} workloads in {} domains", intent.workloads.len(), intent.domains.len()),
+        window_start: started,
+        window_end: now()?,
+        assumptions: ASSUMPTIONS.map(str::to_owned).to_vec(),
+        not_covered: NOT_COVERED.map(str::to_owned).to_vec(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        policy_digest: policy.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        previous: std::fs::read_to_string(latest(layout)).ok().map(|digest| digest.trim().to_owned()),
+        coverage,
+    })
+}
+
+/// Believed without being shown.
+const ASSUMPTIONS: [&str; 3] = [
+    "A workload of a domain that may hold a class of data, its node, its certificate authority and the kernel are trusted.",
+    "The network enforces the policies that were read; in packets, nftables enforced them here.",
+    "The code that runs was built from the workspace whose dependencies were looked at.",
+];
+
+/// Not shown by any layer.
+const NOT_COVERED: [&str; 4] = [
+    "What the showcase received was copied after TLS and HTTP/2 were taken off, header by header and frame by frame: a \
+     value of which another call's frame came between two parts is not found there.",
+    "All processes of a mesh on one machine run as one user: modes of files are looked at, and which process has which \
+     store open, but a process of that user could open any.",
+    "Values of fields that no purchase fills were not planted.",
+    "What an allowed caller does with what it received.",
+];
+
+fn latest(layout: &Layout) -> PathBuf {
+    layout.evidence().join("latest")
+}
+
+/// Keeps the digest of this bundle for the next one, which names it.
+fn remember(layout: &Layout, digest: &str) -> anyhow::Result<()> {
+    let path = latest(layout);
+    std::fs::write(&path, format!("{digest}\n")).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Checks a bundle again.
+pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {
+    let key = match &args.key {
+        Some(path) => Some(PublicKey::open(path)?),
+        None => None,
+    };
+    let report = sekat_evidence::verify::verify(&args.bundle, key.as_ref(), args.previous.as_deref());
+    if !report.findings.is_empty() {
+        findings::tell(&report.findings)?;
+        println!("{}", Verdict::Violated);
+        return Ok(Exit::Violated);
+    }
+    for layer in &report.layers {
+        tell(layer);
+    }
+    if report.signer_trusted {
+        eprintln!("signed by {}, whom you trust", report.signer_fingerprint);
+    } else {
+        eprintln!("signed by {}: compare it with what the signer says, or give --key", report.signer_fingerprint);
+    }
+    println!("{}", report.verdict);
+    Ok(exit(report.verdict))
+}
+
+const fn exit(verdict: Verdict) -> Exit {
+    match verdict {
+        Verdict::Holds => Exit::Holds,
+        Verdict::Violated => Exit::Violated,
+        Verdict::Unknown => Exit::NotProven,
+    }
+}
+
+/// One line a layer, and what did not hold.
+fn tell(layer: &Layer) {
+    let (tried, verdict) = (layer.checks.len(), layer.verdict());
+    let why = layer.not_run.as_deref().map_or_else(String::new, |why| format!("  not run: {why}"));
+    eprintln!("{:<12}{:<10}{tried:>7} checks{why}", layer.name.as_str(), verdict.to_string());
+    let witnesses = layer.witnesses();
+    for check in witnesses.iter().take(PRINTED) {
+        let place = check.place.as_deref().map_or_else(String::new, |place| format!("  at {place}"));
+        let code = check.code.as_deref().map_or_else(String::new, |code| format!("[{code}] "));
+        eprintln!(
+            "    {} {code}{}: {} instead of: {}{place}",
+            check.outcome, check.subject, check.observed, check.expected
+        );
+    }
+    if witnesses.len() > PRINTED {
+        eprintln!("    and {} more, in layers/{}.jsonl", witnesses.len() - PRINTED, layer.name);
+    }
+}
+
+fn now() -> anyhow::Result<String> {
+    let now = time::OffsetDateTime::now_utc();
+    Ok(now.format(&time::format_description::well_known::Rfc3339)?)
+}

@@ -1,0 +1,61 @@
+//! The layers that need no running mesh: contracts, code, and the network policies as they are deployed.
+
+use sekat_evidence::{Check, Layer, LayerName};
+use sekat_policy::{Diagnostic, Intent, Severity};
+use sekat_reach::Analysis;
+
+/// Each method, and everything that is wrong with what is meant.
+pub(super) fn contracts(intent: &Intent, findings: &[Diagnostic]) -> Layer {
+    let methods = intent.methods.iter().map(|method| {
+        let callers = intent.edges.iter().filter(|edge| edge.method == method.path).count();
+        let classes: Vec<&str> = method.request.union(&method.response).map(String::as_str).collect();
+        let carries = if classes.is_empty() { "public data".to_owned() } else { classes.join(", ") };
+        Check::holds(method.path.clone(), format!("its {callers} callers may hold what it carries: {carries}"))
+            .at(format!("{}:{}", method.span.file, method.span.line))
+    });
+    layer(LayerName::Contracts, methods, findings)
+}
+
+/// Each workload's program, and who links what they may not.
+pub(super) fn code(intent: &Intent, findings: &[Diagnostic]) -> Layer {
+    let workloads = intent.workloads.iter().map(|workload| {
+        Check::holds(workload.name.clone(), "links the contracts of those whom it may call and no others")
+    });
+    layer(LayerName::Code, workloads, findings)
+}
+
+/// The manifests against what is meant.
+pub(super) fn network(intent: &Intent, analysis: Option<&Analysis>, unread: &[Diagnostic]) -> Layer {
+    let Some(analysis) = analysis else { return layer(LayerName::Network, [], unread) };
+    let checked = analysis.check(intent);
+    let sound = Check::holds(
+        format!("{} of {} ordered pairs of ends", checked.sound, checked.pairs),
+        "each can reach the other exactly where an edge is declared",
+    );
+    let findings: Vec<_> = unread.iter().cloned().chain(checked.findings).collect();
+    layer(LayerName::Network, [sound], &findings)
+}
+
+/// Checks that hold, and findings. What is named in a finding does not hold as well.
+fn layer(name: LayerName, sound: impl IntoIterator<Item = Check>, findings: &[Diagnostic]) -> Layer {
+    let mut checks: Vec<Check> = findings.iter().map(of_finding).collect();
+    let wrong = |check: &Check| {
+        findings.iter().any(|finding| {
+            let place = format!("{}:{}", finding.span.file, finding.span.line);
+            check.place.as_ref() == Some(&place) || finding.message.contains(&format!("`{}`", check.subject))
+        })
+    };
+    checks.extend(sound.into_iter().filter(|check| !wrong(check)));
+    Layer::ran(name, checks)
+}
+
+/// A finding as a check: an error is a violation, a warning says what cannot be known.
+pub(super) fn of_finding(finding: &Diagnostic) -> Check {
+    let place = format!("{}:{}", finding.span.file, finding.span.line);
+    let subject = finding.message.clone();
+    let check = match finding.severity {
+        Severity::Error => Check::violated(subject, finding.help.clone(), "the opposite"),
+        Severity::Warning => Check::unknown(subject, finding.help.clone(), "cannot be known"),
+    };
+    check.at(place).coded(finding.code)
+}
