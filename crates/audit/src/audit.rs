@@ -18,7 +18,7 @@ use crate::report::Report;
 use crate::sample::Sample;
 use crate::sampling::Sampler;
 use crate::span::{Kind, Recorded, Resource, SAMPLED, Sink, Span};
-use crate::tally::{Interval, Tally};
+use crate::tally::{Interval, Seen, Tally};
 use crate::{reconcile, report, self_test};
 
 /// An audit that is running. Hand it spans (it is a [`Sink`]) and what is to be compared with them, then [`finish`]
@@ -92,9 +92,12 @@ impl<'a> Audit<'a> {
     /// Adds what a process counted.
     pub fn counters(&mut self, counters: Counters) {
         if let Some(who) = self.names.known(&counters.workload).and_then(|name| self.plan.by_service(name)) {
-            let (from_ns, to_ns, input) = (counters.from_ns, counters.to_ns, self.counters.len());
-            let interval = Interval { from_ns, to_ns, input, seen: HashMap::new() };
-            self.tally.intervals.entry(who).or_default().push(interval);
+            let Counters { from_ns, to_ns, run, .. } = counters;
+            let instance = self.names.number(&counters.instance);
+            let (seen, unsure) = (Seen::new(), Seen::new());
+            let interval = Interval { from_ns, to_ns, run, input: self.counters.len(), seen, unsure, later: 0 };
+            self.tally.counting.insert(who);
+            self.tally.intervals.entry((who, instance)).or_default().push(interval);
         }
         self.counters.push(counters);
     }

@@ -153,6 +153,8 @@ findings! {
         "give spans of a time in which something happened"
     ClaimAccepted "SK0660" Incomplete "a caller is taken at its word"
         "let the server write down its caller's certificate, or bind exporters to identities"
+    UncountedEnd "SK0661" Incomplete "the last counters of a process are not there"
+        "nobody counted what a killed process did last: stop it in order; of one that runs, ask again in five seconds"
     OldCounters "SK0659" Incomplete "counters are of the newest process only, and there were several"
         "keep the counters of each process"
 }

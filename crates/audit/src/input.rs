@@ -6,9 +6,15 @@
 pub struct Counters {
     /// The workload that counted.
     pub workload: String,
+    /// The run that counted, as its spans have it in `service.instance.id`; empty for all processes of the workload that
+    /// have no counters of their own.
+    pub instance: String,
+    /// Whether the run counted to its end.
+    pub run: Run,
     /// Since when it counts, in nanoseconds since the Unix epoch; 0 for its start.
     pub from_ns: u64,
-    /// Until when, exclusive; [`u64::MAX`] for the end of everything that is audited.
+    /// Until when, exclusive; [`u64::MAX`] for the end of everything that is audited. Of a run that did not count to its
+    /// end, when it wrote them.
     pub to_ns: u64,
     /// Refusals that have a number in the audit log, if that is counted.
     pub refusals: Option<u64>,
@@ -16,6 +22,18 @@ pub struct Counters {
     pub spans_dropped: Option<u64>,
     /// How often which caller called which method.
     pub served: Vec<Count>,
+}
+
+/// How far the counters of a run reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Run {
+    /// To the end of the run, or of what is audited.
+    #[default]
+    Ended,
+    /// It goes on: what it did since, its next counters will have.
+    GoesOn,
+    /// It was killed: what it did since, nobody counted.
+    Killed,
 }
 
 /// How often calls of one method by one caller ended with one status.

@@ -4,23 +4,28 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::dialect::Status;
 use crate::finding::{At, On, What};
-use crate::input::{Count, Counters, Flow};
+use crate::input::{Count, Counters, Flow, Run};
 use crate::names::{Name, Names};
 use crate::plan::{Plan, Who};
-use crate::tally::Tally;
+use crate::tally::{Interval, Seen, Tally};
+use crate::time::utc;
 
 /// By status, how often; 255 stands for no status.
 type ByStatus = BTreeMap<u8, u64>;
+/// By caller and method.
+type Calls = BTreeMap<(Name, Name), ByStatus>;
 
-/// Each set of counters against the spans of its time, and against the policy.
+/// Each set of counters against the spans of its run and time, and against the policy.
 pub(crate) fn counters(tally: &mut Tally, plan: &Plan, names: &mut Names, inputs: &[Counters]) {
     let intervals = std::mem::take(&mut tally.intervals);
-    for (callee, intervals) in intervals {
-        let instances = processes_of(tally, plan, callee);
+    let own: HashSet<(Who, Name)> = intervals.keys().copied().collect();
+    for ((callee, _), intervals) in intervals {
+        let processes = processes_of(tally, plan, callee, &own);
         for interval in intervals {
             let Some(input) = inputs.get(interval.input) else { continue };
+            end(tally, plan, callee, &interval, input);
             let window = window(input);
-            let mut counted: BTreeMap<(Name, Name), ByStatus> = BTreeMap::new();
+            let mut counted = Calls::new();
             for count in input.served.iter().filter(|count| count.count > 0) {
                 let key = (names.number(&count.caller), names.number(&count.method));
                 let status = Status::of_name(&count.status);
@@ -28,26 +33,65 @@ pub(crate) fn counters(tally: &mut Tally, plan: &Plan, names: &mut Names, inputs
                     count.count;
                 policy(tally, plan, callee, key, count, status);
             }
-            let mut seen: BTreeMap<(Name, Name), ByStatus> = BTreeMap::new();
-            for ((caller, method, status), count) in &interval.seen {
-                *seen.entry((*caller, *method)).or_default().entry(*status).or_default() += count;
-            }
-            without_callers(&mut counted, &mut seen);
+            let (mut seen, mut unsure) = (calls(&interval.seen), calls(&interval.unsure));
+            without_callers(&mut counted, &mut seen, &mut unsure);
+            settle(&counted, &mut seen, &unsure);
             let keys: BTreeSet<_> = counted.keys().chain(seen.keys()).copied().collect();
             for key in keys {
                 let (counted, seen) = (counted.remove(&key).unwrap_or_default(), seen.remove(&key).unwrap_or_default());
                 let on = On { caller: caller_name(plan, key.0), callee: plan.name(callee), method: key.1 };
-                compare(tally, on, &counted, &seen, &window, instances);
+                compare(tally, on, &counted, &seen, &window, processes);
+            }
+        }
+    }
+    for ((callee, instance), calls) in std::mem::take(&mut tally.uncounted) {
+        let on = On { callee: plan.name(callee), ..On::default() };
+        let why = format!("`{}` has {calls} calls with a span and no counters", names.text(instance));
+        tally.findings.add_many(What::UncountedCalls, on, At::default(), calls, why);
+    }
+}
+
+fn calls(seen: &Seen) -> Calls {
+    let mut calls = Calls::new();
+    for ((caller, method, status), count) in seen {
+        *calls.entry((*caller, *method)).or_default().entry(*status).or_default() += count;
+    }
+    calls
+}
+
+/// Calls that may be in the counters are taken to be, as far as the counters have them.
+fn settle(counted: &Calls, seen: &mut Calls, unsure: &Calls) {
+    for (key, by_status) in unsure {
+        for (status, most) in by_status {
+            let counted = counted.get(key).and_then(|counted| counted.get(status)).copied().unwrap_or(0);
+            let sure = seen.get(key).and_then(|seen| seen.get(status)).copied().unwrap_or(0);
+            let taken = counted.saturating_sub(sure).min(*most);
+            if taken > 0 {
+                *seen.entry(*key).or_default().entry(*status).or_default() += taken;
             }
         }
     }
 }
 
+/// What a run did after it last wrote its counters is a gap, of that run and of no other.
+fn end(tally: &mut Tally, plan: &Plan, callee: Who, interval: &Interval, input: &Counters) {
+    let ending = match input.run {
+        Run::Ended => return,
+        Run::GoesOn if interval.later == 0 => return,
+        Run::GoesOn => "it goes on",
+        Run::Killed => "it was killed",
+    };
+    let on = On { callee: plan.name(callee), ..On::default() };
+    let (until, later) = (utc(input.to_ns), interval.later);
+    let why = format!("`{}` counted until {until}, then {ending}; {later} of its spans are later", input.instance);
+    tally.findings.add_many(What::UncountedEnd, on, At { at_ns: input.to_ns, ..At::default() }, later.max(1), why);
+}
+
 /// Where spans of a method do not say who called, only the calls of all callers together can be compared.
-fn without_callers(counted: &mut BTreeMap<(Name, Name), ByStatus>, seen: &mut BTreeMap<(Name, Name), ByStatus>) {
-    let silent: BTreeSet<Name> =
-        seen.keys().filter(|(caller, _)| caller.is_none()).map(|(_, method)| *method).collect();
-    for of in [counted, seen] {
+fn without_callers(counted: &mut Calls, seen: &mut Calls, unsure: &mut Calls) {
+    let of_nobody = seen.keys().chain(unsure.keys()).filter(|(caller, _)| caller.is_none());
+    let silent: BTreeSet<Name> = of_nobody.map(|(_, method)| *method).collect();
+    for of in [counted, seen, unsure] {
         let merged: Vec<_> = of.extract_if(.., |(_, method), _| silent.contains(method)).collect();
         for ((_, method), by_status) in merged {
             let all = of.entry((Name::NONE, method)).or_default();
@@ -59,7 +103,7 @@ fn without_callers(counted: &mut BTreeMap<(Name, Name), ByStatus>, seen: &mut BT
 }
 
 /// What counters say about one caller and method against what spans say.
-fn compare(tally: &mut Tally, on: On, counted: &ByStatus, seen: &ByStatus, window: &str, instances: usize) {
+fn compare(tally: &mut Tally, on: On, counted: &ByStatus, seen: &ByStatus, window: &str, processes: usize) {
     let total = |of: &ByStatus| of.values().sum::<u64>();
     let (calls, spans) = (total(counted), total(seen));
     if calls > spans {
@@ -67,7 +111,7 @@ fn compare(tally: &mut Tally, on: On, counted: &ByStatus, seen: &ByStatus, windo
         tally.findings.add_many(What::MissingSpans, on, At::default(), calls - spans, why);
     } else if spans > calls {
         let why = format!("{calls} calls counted {window}, {spans} with a span");
-        let what = if instances > 1 { What::OldCounters } else { What::UncountedCalls };
+        let what = if processes > 1 { What::OldCounters } else { What::UncountedCalls };
         tally.findings.add_many(what, on, At::default(), spans - calls, why);
     } else if !seen.contains_key(&u8::MAX) && counted != seen {
         let words = |of: &ByStatus| {
@@ -118,7 +162,7 @@ pub(crate) fn flows(tally: &mut Tally, names: &mut Names, flows: &[Flow]) {
 
 /// What processes say about their own spans and refusals, against what came.
 pub(crate) fn processes(tally: &mut Tally, names: &Names, counters: &[Counters], recording: &HashSet<Who>) {
-    let mut newest: HashMap<&str, (u64, usize)> = HashMap::new();
+    let mut refusals: HashMap<&str, (u64, usize)> = HashMap::new();
     let mut said = !counters.is_empty() || !recording.is_empty();
     let mut found = Vec::new();
     for ((service, instance), process) in &tally.processes {
@@ -140,18 +184,23 @@ pub(crate) fn processes(tally: &mut Tally, names: &Names, counters: &[Counters],
             let why = format!("`{who}` numbered its refusals up to {}", process.highest_refusal);
             found.push((What::MissingRefusals, on, missing, why));
         }
-        let refusals = newest.entry(names.text(*service)).or_default();
-        (refusals.0, refusals.1) = (refusals.0 + process.refusals, refusals.1 + 1);
+        let all = refusals.entry(names.text(*service)).or_default();
+        (all.0, all.1) = (all.0 + process.refusals, all.1 + 1);
     }
     for counters in counters {
-        let on = On { callee: names.known(&counters.workload).unwrap_or(Name::OTHER), ..On::default() };
-        let (seen, processes) = newest.get(counters.workload.as_str()).copied().unwrap_or_default();
+        let workload = names.known(&counters.workload).unwrap_or(Name::OTHER);
+        let on = On { callee: workload, ..On::default() };
+        let (seen, processes) = if counters.instance.is_empty() {
+            refusals.get(counters.workload.as_str()).copied().unwrap_or_default()
+        } else {
+            (refusals_of(tally, names.known(&counters.instance)), 1)
+        };
         if let Some(counted) = counters.refusals.filter(|counted| *counted > seen && processes <= 1) {
             let why = format!("{counted} refusals counted {}, {seen} with a span", window(counters));
             found.push((What::MissingRefusals, on, counted - seen, why));
         }
         if let Some(dropped) = counters.spans_dropped.filter(|dropped| *dropped > 0) {
-            found.push((What::DroppedSpans, on, dropped, "its counters say so".to_owned()));
+            found.push((What::DroppedSpans, on, dropped, format!("its counters say so {}", window(counters))));
         }
     }
     for (what, on, count, why) in found {
@@ -163,8 +212,16 @@ pub(crate) fn processes(tally: &mut Tally, names: &Names, counters: &[Counters],
     }
 }
 
-fn processes_of(tally: &Tally, plan: &Plan, who: Who) -> usize {
-    tally.processes.keys().filter(|(service, _)| plan.by_service(*service) == Some(who)).count()
+/// Refusals with a span that one run numbered, whatever its service is called there.
+fn refusals_of(tally: &Tally, instance: Option<Name>) -> u64 {
+    let of_run = tally.processes.iter().filter(|((_, of), _)| Some(*of) == instance);
+    of_run.map(|(_, process)| process.refusals).sum()
+}
+
+/// Processes of a workload that have no counters of their own.
+fn processes_of(tally: &Tally, plan: &Plan, who: Who, own: &HashSet<(Who, Name)>) -> usize {
+    let all = tally.processes.keys().filter(|(service, _)| plan.by_service(*service) == Some(who));
+    all.filter(|(_, instance)| instance.is_none() || !own.contains(&(who, *instance))).count()
 }
 
 fn caller_name(plan: &Plan, peer: Name) -> Name {
@@ -172,9 +229,11 @@ fn caller_name(plan: &Plan, peer: Name) -> Name {
 }
 
 fn window(counters: &Counters) -> String {
+    let by = if counters.instance.is_empty() { String::new() } else { format!("by `{}` ", counters.instance) };
     match (counters.from_ns, counters.to_ns) {
-        (0, u64::MAX) => "since its start".to_owned(),
-        (from, u64::MAX) => format!("since {}", crate::time::utc(from)),
-        (from, to) => format!("from {} to {}", crate::time::utc(from), crate::time::utc(to)),
+        (0, u64::MAX) => format!("{by}since its start"),
+        (0, to) => format!("{by}until {}", utc(to)),
+        (from, u64::MAX) => format!("{by}since {}", utc(from)),
+        (from, to) => format!("{by}from {} to {}", utc(from), utc(to)),
     }
 }

@@ -1,12 +1,13 @@
 //! What is counted while traces go by: edges, calls by counter, spans by process, clocks. Its size is that of the mesh
 //! and not that of the traffic.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
 use crate::dialect::Status;
 use crate::finding::Findings;
+use crate::input::Run;
 use crate::judge::Meaning;
 use crate::names::Name;
 use crate::plan::Who;
@@ -57,15 +58,40 @@ pub(crate) struct EdgeTally {
     pub(crate) last_ns: u64,
 }
 
+/// How often calls were seen, by caller, method and status; 255 for none.
+pub(crate) type Seen = HashMap<(Name, Name, u8), u64>;
+
+/// Around the moment at which a run wrote its counters a call may be in them or not: it is counted when it ends, and its
+/// span ends a little later.
+const UNSURE_NS: u64 = 100_000_000;
+
 /// Calls that spans show, over the time of one set of counters.
 #[derive(Debug)]
 pub(crate) struct Interval {
     pub(crate) from_ns: u64,
     pub(crate) to_ns: u64,
+    pub(crate) run: Run,
     /// The place of the counters in the audit's input.
     pub(crate) input: usize,
-    /// Caller, method and status; 255 for none.
-    pub(crate) seen: HashMap<(Name, Name, u8), u64>,
+    /// What the counters must have.
+    pub(crate) seen: Seen,
+    /// What they may have.
+    pub(crate) unsure: Seen,
+    /// How many calls of the run they cannot have, because they were later.
+    pub(crate) later: u64,
+}
+
+impl Interval {
+    fn add(&mut self, key: (Name, Name, u8), end_ns: u64) {
+        let open = self.run != Run::Ended;
+        if open && end_ns.abs_diff(self.to_ns) < UNSURE_NS {
+            *self.unsure.entry(key).or_default() += 1;
+        } else if (self.from_ns..self.to_ns).contains(&end_ns) {
+            *self.seen.entry(key).or_default() += 1;
+        } else if open && end_ns >= self.to_ns {
+            self.later += 1;
+        }
+    }
 }
 
 /// The spans of one process.
@@ -92,7 +118,12 @@ pub(crate) struct Tally {
     pub(crate) findings: Findings,
     pub(crate) edges: HashMap<EdgeKey, EdgeTally>,
     pub(crate) edges_refused: u64,
-    pub(crate) intervals: HashMap<Who, Vec<Interval>>,
+    /// By workload and instance; no instance for all that have no counters of their own.
+    pub(crate) intervals: HashMap<(Who, Name), Vec<Interval>>,
+    /// Workloads that count.
+    pub(crate) counting: HashSet<Who>,
+    /// Calls of runs that count nothing, at workloads that count.
+    pub(crate) uncounted: HashMap<(Who, Name), u64>,
     /// By service and instance.
     pub(crate) processes: HashMap<(Name, Name), Process>,
     pub(crate) skew: HashMap<(Name, Name), Skew>,
@@ -126,14 +157,19 @@ impl Tally {
         }
     }
 
-    /// Counts a served call as the server's counters do.
-    pub(crate) fn served(&mut self, callee: Who, caller: Name, method: Name, status: Option<Status>, end_ns: u64) {
-        for interval in self.intervals.get_mut(&callee).into_iter().flatten() {
-            if (interval.from_ns..interval.to_ns).contains(&end_ns) {
-                let status = status.map_or(u8::MAX, Status::number);
-                *interval.seen.entry((caller, method, status)).or_default() += 1;
-            }
+    /// Counts a served call of one run of `callee` as its counters do.
+    pub(crate) fn served(&mut self, callee: Who, instance: Name, call: (Name, Name, Option<Status>), end_ns: u64) {
+        if !self.counting.contains(&callee) {
+            return;
         }
+        let own = if self.intervals.contains_key(&(callee, instance)) { instance } else { Name::NONE };
+        let Some(intervals) = self.intervals.get_mut(&(callee, own)) else {
+            *self.uncounted.entry((callee, instance)).or_default() += 1;
+            return;
+        };
+        let (caller, method, status) = call;
+        let key = (caller, method, status.map_or(u8::MAX, Status::number));
+        intervals.iter_mut().for_each(|interval| interval.add(key, end_ns));
     }
 
     pub(crate) fn process(&mut self, service: Name, instance: Name) -> &mut Process {

@@ -195,10 +195,9 @@ pub(crate) fn of_mesh(
         let name = workload.name.as_str();
         let store = layout.store(name);
         let mut keep = |result: Result<(), Diagnostic>| unread.extend(result.err());
-        let counters = store.join(format!("{name}.counters.json"));
-        if counters.exists() {
-            keep(mesh::counters(&counters).map(|counters| audit.counters(counters)));
-        }
+        let (counters, faults) = mesh::counters_of_runs(&store, name);
+        counters.into_iter().for_each(|counters| audit.counters(counters));
+        faults.into_iter().for_each(|fault| keep(Err(fault)));
         let log = layout.log(name);
         if log.exists() {
             keep(mesh::refusals(&log, name, |refusal| audit.refusal(&refusal)));

@@ -17,7 +17,7 @@
 //! | `SEKAT_WEB_TLS_DIR` | `tls.crt` and `tls.key` of the public listener |
 //! | `SEKAT_OTLP` | `http://host:port` (OTLP/gRPC) or `file:/directory` |
 //! | `SEKAT_SAMPLE_RATIO` | the share of the traces beginning here that is recorded, 0 to 1; default 1 |
-//! | `SEKAT_DATA_DIR` | also takes `<workload>.counters.json`, written every 5 s and at the end |
+//! | `SEKAT_DATA_DIR` | also takes `<workload>.counters.json`, written every 5 s and at the end; those of earlier runs stay beside it |
 //! | `SEKAT_PROFILE` | `dev` or `prod`, the default |
 //! | `SEKAT_RECEIVED_FILE` | gets a copy of all headers and messages that come in over gRPC, up to 256 MiB; for proofs |
 //! | `SEKAT_READY_FILE` | gets the bound addresses as JSON once the workload serves |

@@ -339,7 +339,7 @@ impl Mesh {
         Bridge::new(Arc::clone(&self.0.telemetry.recorder))
     }
 
-    /// Exports all spans that have ended and writes the counters, within two seconds.
+    /// Exports all spans that have ended and writes the counters as the last of this run, within two seconds.
     pub async fn flush(&self) {
         self.0.telemetry.flush(FLUSH_LIMIT).await;
     }

@@ -13,7 +13,7 @@ mod sink;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -21,7 +21,7 @@ use serde::Serialize;
 use counters::{CallCount, Counters, RefusedConnections};
 use export::Exporter;
 pub(crate) use export::Target;
-use recorder::Recorder;
+use recorder::{Beginning, Recorder};
 
 use crate::received::Received;
 
@@ -37,15 +37,28 @@ pub(crate) struct Telemetry {
     audit_sequence: AtomicU64,
     exporter: Option<Arc<Exporter>>,
     workload: &'static str,
+    /// Which run of the workload this is; its spans say the same.
+    instance: String,
+    began: Beginning,
+    /// Whether the last spans were exported, after which nothing is counted any more.
+    ended: AtomicBool,
     counters_file: Option<PathBuf>,
     /// Where a copy of everything that comes in goes.
     pub(crate) received: Option<Arc<Received>>,
 }
 
-/// The first line of a counters file.
+/// The first line of a counters file. It says of which run the counters are, and how far they reach: what a process
+/// that was killed did after `counted_ns` nobody counted.
 #[derive(Serialize)]
-struct Totals {
+struct Totals<'a> {
     workload: &'static str,
+    instance: &'a str,
+    /// When the run began, in nanoseconds since the Unix epoch.
+    began_ns: u64,
+    /// When the counters were written, in nanoseconds since the Unix epoch.
+    counted_ns: u64,
+    /// Whether they are the run's last.
+    ended: bool,
     spans_recorded: u64,
     spans_dropped: u64,
     refusals: u64,
@@ -56,7 +69,7 @@ impl Telemetry {
     /// Starts exporting what `recorder` records, if there is a target. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// If the directory for spans cannot be written.
+    /// If the directory for spans or the one for counters cannot be written.
     pub(crate) fn start(
         workload: &'static str,
         domain: &str,
@@ -70,13 +83,20 @@ impl Telemetry {
             otlp::resource(&[("service.name", workload), ("service.instance.id", &instance), ("sekat.domain", domain)]);
         let exporter =
             target.map(|target| Exporter::start(Arc::clone(&recorder), resource, target, workload)).transpose()?;
+        let counters_file = data_dir.map(|dir| dir.join(format!("{workload}.counters.json")));
+        if let Some(path) = &counters_file {
+            keep_counters_of_the_run_before(path, &instance)?;
+        }
         let telemetry = Arc::new(Self {
             recorder,
             counters: Counters::default(),
             audit_sequence: AtomicU64::new(0),
             exporter,
             workload,
-            counters_file: data_dir.map(|dir| dir.join(format!("{workload}.counters.json"))),
+            instance,
+            began: Beginning::now(),
+            ended: AtomicBool::new(false),
+            counters_file,
             received,
         });
         if telemetry.counters_file.is_some() {
@@ -90,11 +110,12 @@ impl Telemetry {
         self.audit_sequence.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Exports all spans and writes the counters, or gives up after `limit`.
+    /// Exports all spans and writes the counters as this run's last, or gives up after `limit`.
     pub(crate) async fn flush(&self, limit: Duration) {
         if let Some(exporter) = &self.exporter {
             exporter.flush(limit).await;
         }
+        self.ended.store(true, Ordering::Relaxed);
         self.write_counters();
     }
 
@@ -110,6 +131,11 @@ impl Telemetry {
     fn counters_text(&self) -> Result<String, serde_json::Error> {
         let totals = Totals {
             workload: self.workload,
+            instance: &self.instance,
+            began_ns: self.began.unix_nanos(),
+            // Before the snapshot: what ended until now is in it, but for calls that end this very moment.
+            counted_ns: Beginning::now().unix_nanos(),
+            ended: self.ended.load(Ordering::Relaxed),
             spans_recorded: self.recorder.recorded(),
             spans_dropped: self.recorder.dropped(),
             refusals: self.audit_sequence.load(Ordering::Relaxed),
@@ -126,11 +152,23 @@ impl Telemetry {
 }
 
 async fn write_counters_forever(telemetry: std::sync::Weak<Telemetry>) {
+    // The first tick is at once: a run that is killed in its first seconds has left counters all the same.
+    let mut ticks = tokio::time::interval(COUNTERS_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::time::sleep(COUNTERS_INTERVAL).await;
+        ticks.tick().await;
         let Some(telemetry) = telemetry.upgrade() else { return };
         // A few kilobytes: not worth a thread of its own.
         telemetry.write_counters();
+    }
+}
+
+/// Puts what the run before counted out of the way of the run `instance`, as `<instance>.before.counters.json`: its
+/// spans are still there, and are held against its own counters.
+fn keep_counters_of_the_run_before(path: &Path, instance: &str) -> io::Result<()> {
+    match std::fs::rename(path, path.with_file_name(format!("{instance}.before.counters.json"))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed,
     }
 }
 

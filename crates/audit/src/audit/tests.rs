@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::finding::Verdict;
-use crate::input::Count;
+use crate::input::{Count, Run};
 use crate::sample::{OwnedSpan, PEER};
 use crate::span::Link;
 use crate::tally::Evidence;
@@ -249,6 +249,81 @@ fn counters_say_what_spans_left_out() {
     assert_eq!(with(Counters { to_ns: 5, ..counted(0) }), []);
     let report = audit_with(&charge(), Options::default(), |audit| audit.counters(counted(3)));
     assert_eq!(report.findings[0].witnesses[0].why, "3 calls counted since its start, 1 with a span");
+}
+
+/// Two runs of payment: one call of the first, which ended at 1,090 ms, and two of the second, a minute later.
+fn restarted() -> Vec<OwnedSpan> {
+    let mut spans = charge();
+    for number in 1..=2_u8 {
+        for mut span in charge() {
+            span.trace_id = [10 + number; 16];
+            span.start_ns += 60_000 * MS;
+            span.end_ns += 60_000 * MS;
+            if span.service == "payment" {
+                span.instance = "payment-2".to_owned();
+            }
+            spans.push(span);
+        }
+    }
+    spans
+}
+
+#[test]
+fn each_run_of_a_workload_is_held_against_its_own_counters() {
+    let run = |number: u8, count| Counters { instance: format!("payment-{number}"), ..counted(count) };
+    let report = |counters: &[Counters]| {
+        audit_with(&restarted(), Options::default(), |audit| {
+            counters.iter().cloned().for_each(|counters| audit.counters(counters));
+        })
+    };
+    let with = |counters: &[Counters]| codes(&report(counters));
+    assert_eq!(with(&[run(1, 1), run(2, 2)]), []);
+    // The sum is right, and the runs are not.
+    assert_eq!(with(&[run(1, 2), run(2, 1)]), [What::UncountedCalls, What::MissingSpans]);
+    assert_eq!(with(&[run(2, 2)]), [What::UncountedCalls]);
+    assert_eq!(
+        report(&[run(2, 2)]).findings[0].witnesses[0].why,
+        "`payment-1` has 1 calls with a span and no counters"
+    );
+    // Counters that do not say of which run they are, as they were before runs were told apart.
+    assert_eq!(with(&[counted(2)]), [What::OldCounters]);
+    assert_eq!(with(&[counted(1), run(2, 2)]), []);
+    let refusing = Counters { refusals: Some(1), ..run(2, 2) };
+    assert_eq!(with(&[run(1, 1), refusing]), [What::MissingRefusals]);
+}
+
+#[test]
+fn a_killed_run_is_a_gap_after_its_last_counters_and_nowhere_else() {
+    let open = |run, to_ms: u64, count| Counters {
+        instance: "payment-2".to_owned(),
+        run,
+        to_ns: to_ms * MS,
+        ..counted(count)
+    };
+    let report = |second: Counters| {
+        audit_with(&restarted(), Options::default(), |audit| {
+            audit.counters(Counters { instance: "payment-1".to_owned(), ..counted(1) });
+            audit.counters(second);
+        })
+    };
+    let with = |second| codes(&report(second));
+    // Both calls are counted, but who knows what came after.
+    assert_eq!(with(open(Run::Killed, 70_000, 2)), [What::UncountedEnd]);
+    assert_eq!(with(open(Run::GoesOn, 70_000, 2)), []);
+    // Both came after the last counters.
+    assert_eq!(with(open(Run::Killed, 60_000, 0)), [What::UncountedEnd]);
+    assert_eq!(with(open(Run::GoesOn, 60_000, 0)), [What::UncountedEnd]);
+    let finding = report(open(Run::Killed, 60_000, 0)).findings.remove(0);
+    assert_eq!((finding.count, finding.callee.as_str()), (2, "payment"));
+    let why = "`payment-2` counted until 1970-01-01T00:01:00.000Z, then it was killed; 2 of its spans are later";
+    assert_eq!(finding.witnesses[0].why, why);
+    // Before its last counters nothing is forgiven.
+    assert_eq!(with(open(Run::Killed, 70_000, 1)), [What::UncountedCalls, What::UncountedEnd]);
+    assert_eq!(with(open(Run::GoesOn, 70_000, 3)), [What::MissingSpans]);
+    // At that very moment a call may be counted or not, and no more often than it has spans.
+    for (count, found) in [(0, vec![]), (1, vec![]), (2, vec![]), (3, vec![What::MissingSpans])] {
+        assert_eq!(with(open(Run::GoesOn, 61_091, count)), found, "{count}");
+    }
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl Join<'_> {
         let Some(callee) = owner.who else { return };
         let method = if call.has(bit::UNKNOWN_METHOD) || call.method.is_none() { Name::OTHER } else { call.method };
         let peer = if call.peer.is_none() && caller.evidence == Evidence::Public { Name::PUBLIC } else { call.peer };
-        self.tally.served(callee, peer, method, status(call), call.end_ns);
+        self.tally.served(callee, call.instance, (peer, method, status(call)), call.end_ns);
     }
 
     /// That a span of a stack like ours says the caller, and that the span is of a workload.

@@ -1,14 +1,15 @@
 //! What processes of this mesh write beside their spans: counters and audit logs.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sekat_policy::Diagnostic;
 use serde::Deserialize;
 
 use super::files::{malformed, unreadable};
-use crate::input::{Count, Counters, Refusal};
+use crate::input::{Count, Counters, Refusal, Run};
 use crate::span::unhex;
 
 /// The largest file of counters: 1,024 peers on each of 100 methods, and room.
@@ -16,12 +17,38 @@ const COUNTERS_BYTES: u64 = 64 << 20;
 /// The longest line of a log that is looked at.
 const LINE_BYTES: u64 = 1 << 20;
 
-/// The first line of a file of counters.
+/// How old the counters of a process may be that still runs. It writes them every five seconds; a busy machine is late.
+const RUNNING: Duration = Duration::from_secs(30);
+/// The end of the name of counters that an earlier run left.
+const BEFORE: &str = ".before.counters.json";
+
+/// The first line of a file of counters. Files of before runs were told apart say less.
 #[derive(Deserialize)]
 struct Totals {
     workload: String,
+    #[serde(default)]
+    instance: String,
+    #[serde(default)]
+    counted_ns: u64,
+    #[serde(default)]
+    ended: bool,
     spans_dropped: u64,
     refusals: u64,
+}
+
+impl Totals {
+    /// How far the counters reach.
+    fn run(&self, path: &Path) -> Run {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let old = now.saturating_sub(Duration::from_nanos(self.counted_ns)) > RUNNING;
+        if self.ended || self.instance.is_empty() {
+            Run::Ended
+        } else if old || path.as_os_str().as_encoded_bytes().ends_with(BEFORE.as_bytes()) {
+            Run::Killed
+        } else {
+            Run::GoesOn
+        }
+    }
 }
 
 /// Each further line.
@@ -34,8 +61,34 @@ struct Line {
     count: u64,
 }
 
-/// Reads `<workload>.counters.json`: a line of totals, then one JSON object a line for each count. The counts are of the
-/// process that ran last, since its start.
+/// Reads what the runs of a workload counted, from the directory where it keeps what is its own:
+/// `<workload>.counters.json` of the newest run, and what earlier ones left beside it. None is no fault.
+#[must_use]
+pub fn counters_of_runs(directory: &Path, workload: &str) -> (Vec<Counters>, Vec<Diagnostic>) {
+    let mut paths: Vec<PathBuf> = match fs::read_dir(directory) {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return (Vec::new(), vec![unreadable(directory, &error)]),
+    };
+    let newest = format!("{workload}.counters.json");
+    let is_counters = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name == newest.as_str() || name.as_encoded_bytes().ends_with(BEFORE.as_bytes())
+    };
+    paths.retain(is_counters);
+    paths.sort();
+    let (mut all, mut unread) = (Vec::new(), Vec::new());
+    for path in paths {
+        match counters(&path) {
+            Ok(counters) if counters.workload == workload => all.push(counters),
+            Ok(_) => {}
+            Err(diagnostic) => unread.push(diagnostic),
+        }
+    }
+    (all, unread)
+}
+
+/// Reads the counters of one run: a line of totals, then one JSON object a line for each count.
 ///
 /// # Errors
 /// If it cannot be read, or a line is no counter.
@@ -44,10 +97,13 @@ pub fn counters(path: &Path) -> Result<Counters, Diagnostic> {
     let mut lines = (1_u32..).zip(text.lines());
     let (_, first) = lines.next().ok_or_else(|| malformed(path, 1, "it is empty".to_owned()))?;
     let totals: Totals = serde_json::from_str(first).map_err(|error| malformed(path, 1, error.to_string()))?;
+    let run = totals.run(path);
     let mut counters = Counters {
         workload: totals.workload,
+        instance: totals.instance,
+        run,
         from_ns: 0,
-        to_ns: u64::MAX,
+        to_ns: if run == Run::Ended { u64::MAX } else { totals.counted_ns },
         refusals: Some(totals.refusals),
         spans_dropped: Some(totals.spans_dropped),
         served: Vec::new(),
@@ -140,6 +196,43 @@ mod tests {
             assert_eq!(counters(file(contents).path()).unwrap_err().span.line, line, "{contents}");
         }
         assert_eq!(counters(Path::new("/nowhere")).unwrap_err().code, super::super::files::UNREADABLE);
+    }
+
+    #[test]
+    fn each_run_has_its_counters_and_none_is_counted_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, instance: &str, counted_ns: u128, ended: bool| {
+            let run = format!(r#"{{"instance":"{instance}","counted_ns":{counted_ns},"ended":{ended},"#);
+            fs::write(folder.path().join(name), format!("{}\n{COUNT}\n", TOTALS.replacen('{', &run, 1))).unwrap();
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+        write("payment.counters.json", "payment-3", now, false);
+        write("payment-2.before.counters.json", "payment-1", 7, false);
+        write("payment-3.before.counters.json", "payment-2", 8, true);
+        write("payment-4.counters.json.new", "payment-4", 9, true);
+        let other = TOTALS.replace("payment", "payment-proxy");
+        fs::write(folder.path().join("payment-proxy-1.before.counters.json"), other).unwrap();
+        let read = || {
+            let (counters, unread) = counters_of_runs(folder.path(), "payment");
+            let runs = counters.iter().map(|it| (it.instance.clone(), it.run, it.to_ns));
+            (runs.collect::<Vec<_>>(), unread.len())
+        };
+        let run = |instance: &str, run, to_ns| (instance.to_owned(), run, to_ns);
+        let now_ns = u64::try_from(now).unwrap();
+        let earlier = [run("payment-1", Run::Killed, 7), run("payment-2", Run::Ended, u64::MAX)];
+        let [killed, ended] = earlier.clone();
+        assert_eq!(read(), (vec![killed, ended, run("payment-3", Run::GoesOn, now_ns)], 0));
+        // A process that runs writes its counters again and again: these are of one that no longer does.
+        write("payment.counters.json", "payment-3", 9, false);
+        let [killed, ended] = earlier.clone();
+        assert_eq!(read(), (vec![killed, ended, run("payment-3", Run::Killed, 9)], 0));
+        // Those of before runs were told apart.
+        fs::write(folder.path().join("payment.counters.json"), TOTALS).unwrap();
+        let [killed, ended] = earlier;
+        assert_eq!(read(), (vec![killed, ended, run("", Run::Ended, u64::MAX)], 0));
+        fs::write(folder.path().join("payment-9.before.counters.json"), "{").unwrap();
+        assert_eq!(read().1, 1);
+        assert_eq!(counters_of_runs(Path::new("/nowhere"), "payment"), (Vec::new(), Vec::new()));
     }
 
     #[test]

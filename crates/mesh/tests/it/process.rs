@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -29,8 +29,13 @@ struct Ready {
 
 impl Ready {
     fn start(more: &[(&str, &str)]) -> Self {
-        let world = World::new();
+        Self::start_in(World::new(), more)
+    }
+
+    /// In a world in which another one may have run before.
+    fn start_in(world: World, more: &[(&str, &str)]) -> Self {
         let ready = world.path("ready");
+        let _ = std::fs::remove_file(&ready);
         let child = smallest()
             .env("SEKAT_IDENTITY_DIR", world.issue(ID, Duration::from_secs(600)))
             .env("SEKAT_HEALTH_LISTEN", "127.0.0.1:0")
@@ -100,9 +105,36 @@ async fn sigterm_ends_in_order_with_code_0() {
     let ready = ready.into_iter().find(|line| line["message"] == "ready").expect("a line that says ready");
     assert_eq!(ready["workload"], "smallest");
     assert!(ready["addresses"].as_str().unwrap().contains(&health.to_string()));
-    let counters = std::fs::read_to_string(world.path("smallest.counters.json")).unwrap();
-    let totals: serde_json::Value = serde_json::from_str(counters.lines().next().unwrap()).unwrap();
-    assert_eq!(totals["spans_dropped"], 0);
+    let totals = totals(&world.path("smallest.counters.json"));
+    assert_eq!((&totals["spans_dropped"], &totals["ended"]), (&0.into(), &true.into()));
+}
+
+/// The first line of a file of counters.
+fn totals(path: &Path) -> serde_json::Value {
+    let counters = std::fs::read_to_string(path).unwrap();
+    serde_json::from_str(counters.lines().next().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_run_leaves_its_counters_also_when_it_is_killed_and_when_another_follows() {
+    let first = Ready::start(&[]);
+    let newest = first.world.path("smallest.counters.json");
+    eventually("it has written counters", async || newest.exists()).await;
+    first.signal(Signal::KILL);
+    let (world, _) = first.end();
+    let killed = totals(&newest);
+    assert_eq!(killed["ended"], false);
+    assert!(killed["began_ns"].as_u64() <= killed["counted_ns"].as_u64(), "{killed}");
+
+    let second = Ready::start_in(world, &[]);
+    second.health().await;
+    second.signal(Signal::TERM);
+    let (world, _) = second.end();
+    let ended = totals(&newest);
+    assert_eq!(ended["ended"], true);
+    assert_ne!(ended["instance"], killed["instance"]);
+    let kept = world.path(&format!("{}.before.counters.json", ended["instance"].as_str().unwrap()));
+    assert_eq!(totals(&kept), killed);
 }
 
 #[tokio::test]
