@@ -120,8 +120,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let story = buy::purchase(&running, &Buyer::marked()).await?;
     let probes = probes::run(&intent, &layout, &running).await?;
     let announced = probes::announce(&probes, &layout)?;
-    let report = settled(&intent, &layout, &announced).await?;
-    run.add(probes::layer(&probes, &layout)?);
+    let report = settled(&intent, &layout, &announced.traces).await?;
+    run.add(probes::layer(&probes, &announced, &layout)?);
     run.add(canaries::layer(&intent, &layout, &story.private, &story.trace_id)?);
     run.add(traces::layer(&report));
     run.add(traces::records(&report, chains(&intent, &layout)?));
@@ -287,6 +287,11 @@ fn remember(layout: &Layout, digest: &str) -> anyhow::Result<()> {
 
 /// Checks a bundle again.
 pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {
+    if !args.bundle.is_dir() {
+        let message =
+            format!("there is no evidence at {}: name the folder that `sekat prove` wrote", args.bundle.display());
+        return Err(Usage(message).into());
+    }
     let key = match &args.key {
         Some(path) => Some(PublicKey::open(path)?),
         None => None,
@@ -327,7 +332,7 @@ fn tell(layer: &Layer) {
         let place = check.place.as_deref().map_or_else(String::new, |place| format!("  at {place}"));
         let code = check.code.as_deref().map_or_else(String::new, |code| format!("[{code}] "));
         eprintln!(
-            "    {} {code}{}: {} instead of: {}{place}",
+            "    {} {code}{}: {}; it must be: {}{place}",
             check.outcome, check.subject, check.observed, check.expected
         );
     }

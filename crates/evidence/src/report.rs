@@ -1,4 +1,8 @@
-//! The report for people who do not program.
+//! The report for people who do not program: one file without a request to anywhere, in Indonesian and English.
+
+mod page;
+mod picture;
+mod text;
 
 use std::io::{self, Write};
 
@@ -26,5 +30,29 @@ pub struct Input {
 /// # Errors
 /// If `to` cannot be written.
 pub fn html(input: &Input, to: &mut impl Write) -> io::Result<()> {
-    writeln!(to, "{}", input.fingerprint)
+    to.write_all(page::page(input).as_bytes())
 }
+
+/// Text as it stands in HTML, so that no result of a check becomes markup. Marks that turn the direction of writing are
+/// shown as what they are.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => {
+                escaped.push_str(&format!("[U+{:04X}]", u32::from(letter)));
+            }
+            letter if letter.is_control() && letter != '\n' => escaped.push('\u{fffd}'),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests;

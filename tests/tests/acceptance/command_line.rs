@@ -22,6 +22,8 @@ fn help_and_mistakes_are_told_as_reviewed() {
         &["check", "--help"],
         &["reach", "--help"],
         &["audit", "--help"],
+        &["prove", "--help"],
+        &["verify", "--help"],
         &[],
         &["sell"],
         &["up", "--port-base", "80"],
@@ -33,6 +35,8 @@ fn help_and_mistakes_are_told_as_reviewed() {
         &["explain", "-f", "/nonexistent/manifests", "a", "b"],
         &["compile", "--target", "iptables"],
         &["audit"],
+        &["prove", "--data", "/nonexistent/sekat", "--out", "/nonexistent/evidence"],
+        &["verify", "/nonexistent/evidence"],
         &["audit", "--proto", "/nonexistent/contracts", "--data", "/nonexistent/sekat"],
     ] {
         let Ran { code, stdout, stderr } = sekat(arguments);

@@ -13,6 +13,7 @@ mod load;
 mod man_in_the_middle;
 mod ports;
 mod proof;
+mod prove;
 mod rotation;
 mod support;
 mod trace;

@@ -18,6 +18,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::attacker::{Connection, connect};
+use super::identities::place;
 use super::spans;
 use crate::layout::{Layout, Running};
 
@@ -28,6 +29,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Probe {
     caller: String,
     callee: String,
+    port: String,
     method: String,
     trace: [u8; 16],
     outcome: Outcome,
@@ -74,6 +76,7 @@ pub(super) async fn run(intent: &Intent, layout: &Layout, running: &Running) -> 
             probes.push(Probe {
                 caller: caller.name.clone(),
                 callee: server.name.clone(),
+                port: method.port.clone(),
                 method: method.path.clone(),
                 trace,
                 outcome,
@@ -83,15 +86,49 @@ pub(super) async fn run(intent: &Intent, layout: &Layout, running: &Running) -> 
     Ok(probes)
 }
 
-/// Writes down the traces of these probes and returns those of all runs, so that an audit knows them: what an earlier
-/// run tried is in the spans still.
-pub(super) fn announce(probes: &[Probe], layout: &Layout) -> anyhow::Result<BTreeSet<[u8; 16]>> {
+/// What the probes of all runs left behind: what an earlier run tried is in spans and logs still.
+pub(super) struct Announced {
+    /// Their traces.
+    pub(super) traces: BTreeSet<[u8; 16]>,
+    /// How many of their connections each workload refused.
+    refused: BTreeMap<String, usize>,
+}
+
+/// Writes down these probes, and reads those of all runs.
+pub(super) fn announce(probes: &[Probe], layout: &Layout) -> anyhow::Result<Announced> {
     let path = layout.evidence().join("probes");
-    let lines: String = probes.iter().map(|probe| format!("{}\n", hex(&probe.trace))).collect();
-    let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&path)?;
+    let mut lines: String = probes.iter().map(|probe| format!("trace {}\n", hex(&probe.trace))).collect();
+    let refused = probes.iter().filter(|probe| matches!(probe.outcome, Outcome::Unconnected(_)));
+    let connections: BTreeSet<_> = refused.map(|probe| (&probe.caller, &probe.callee, &probe.port)).collect();
+    lines.extend(connections.into_iter().map(|(_, callee, _)| format!("refused {callee}\n")));
+    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
     file.write_all(lines.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))?;
     let text = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok(text.lines().filter_map(unhex).collect())
+    let mut announced = Announced { traces: BTreeSet::new(), refused: BTreeMap::new() };
+    for line in text.lines() {
+        match line.split_once(' ') {
+            Some(("trace", trace)) => announced.traces.extend(unhex(trace)),
+            Some(("refused", callee)) => *announced.refused.entry(callee.to_owned()).or_default() += 1,
+            _ => {}
+        }
+    }
+    Ok(announced)
+}
+
+/// That nobody but the probes came with a certificate of another domain.
+fn strangers(announced: &Announced, callee: &str, place: &str, log: &str) -> Check {
+    let expected = "no connection with a certificate of another domain, but those of the probes";
+    let ours = announced.refused.get(callee).copied().unwrap_or(0);
+    let is_refusal = |line: &str| line.contains("a peer is refused") && line.contains("foreign_trust_domain");
+    let refusals: Vec<usize> =
+        (1..).zip(log.lines()).filter(|(_, line)| is_refusal(line)).map(|(number, _)| number).collect();
+    match (refusals.len().checked_sub(ours), refusals.last()) {
+        (None | Some(0), _) | (_, None) => Check::holds(callee, expected),
+        (Some(more), Some(line)) => {
+            let observed = format!("{more} more: somebody of another domain tried to reach it, and was refused");
+            Check::violated(callee, expected, observed).at(format!("{place}:{line}"))
+        }
+    }
 }
 
 fn hex(trace: &[u8; 16]) -> String {
@@ -138,7 +175,8 @@ fn words(status: &Status) -> String {
 }
 
 /// What came of the probes, and whether each that reached a server came back in its span and in its audit log.
-pub(super) fn layer(probes: &[Probe], layout: &Layout) -> anyhow::Result<Layer> {
+pub(super) fn layer(probes: &[Probe], announced: &Announced, layout: &Layout) -> anyhow::Result<Layer> {
+    let mut checks = Vec::new();
     let mut seen = Nonces::default();
     spans::read(&layout.traces(), &mut seen)?;
     let mut logged = BTreeSet::new();
@@ -146,12 +184,14 @@ pub(super) fn layer(probes: &[Probe], layout: &Layout) -> anyhow::Result<Layer> 
     for callee in callees {
         let log = layout.log(callee);
         let text = fs::read(&log).with_context(|| format!("{} cannot be read", log.display()))?;
-        logged.extend(refused(&String::from_utf8_lossy(&text)));
+        let text = String::from_utf8_lossy(&text);
+        logged.extend(refused(&text));
+        checks.push(strangers(announced, callee, &place(layout, &log), &text));
     }
     let check = |probe: &Probe| {
         let subject = format!("{} -> {}", probe.caller, probe.method);
         let expected = "refused";
-        let place = hex(&probe.trace);
+        let trace = hex(&probe.trace);
         let check = match &probe.outcome {
             Outcome::Unconnected(alert) => {
                 Check { observed: format!("refused in the TLS handshake: {alert}"), ..Check::holds(subject, expected) }
@@ -167,9 +207,10 @@ pub(super) fn layer(probes: &[Probe], layout: &Layout) -> anyhow::Result<Layer> 
                 (true, false) => Check::unknown(subject, expected, "PERMISSION_DENIED, but no audit record says so"),
             },
         };
-        check.at(format!("trace {place}"))
+        check.at(format!("trace {trace}"))
     };
-    Ok(Layer::ran(LayerName::Probes, probes.iter().map(check).collect()))
+    checks.extend(probes.iter().map(check));
+    Ok(Layer::ran(LayerName::Probes, checks))
 }
 
 /// The traces that the audit events of a log name, whichever format it has.

@@ -54,7 +54,7 @@ pub(super) fn of_finding(finding: &Diagnostic) -> Check {
     let place = format!("{}:{}", finding.span.file, finding.span.line);
     let subject = finding.message.clone();
     let check = match finding.severity {
-        Severity::Error => Check::violated(subject, finding.help.clone(), "the opposite"),
+        Severity::Error => Check::violated(subject, finding.help.clone(), "found"),
         Severity::Warning => Check::unknown(subject, finding.help.clone(), "cannot be known"),
     };
     check.at(place).coded(finding.code)

@@ -1,0 +1,172 @@
+//! The whole proof of a running mesh: it holds, an outsider can check it again, and each planted fault is named.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use acceptance::cli::{self, Ran, repository};
+use acceptance::wire::{Identity, handshake, tls};
+use acceptance::{Mesh, Options};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message as _;
+use tempfile::TempDir;
+
+/// A mesh and a place for evidence.
+struct World {
+    mesh: Mesh,
+    folder: TempDir,
+}
+
+impl World {
+    fn out(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the proof with further arguments.
+    fn prove(&self, name: &str, arguments: &[&str]) -> Ran {
+        let (data, out) = (self.mesh.data(), self.out(name));
+        let mut command = cli::command();
+        command.current_dir(repository()).env("HOME", std::env::var_os("HOME").unwrap());
+        command.arg("prove").arg("--data").arg(data).arg("--out").arg(out).args(arguments);
+        cli::run(&mut command)
+    }
+
+    /// That the proof says VIOLATED and names the fault.
+    fn violated(&self, name: &str, arguments: &[&str], witnesses: &[&str]) {
+        let Ran { code, stdout, stderr } = self.prove(name, arguments);
+        assert_eq!((code, stdout.trim()), (Some(3), "VIOLATED"), "{name}: {stderr}");
+        for witness in witnesses {
+            let named = stderr.lines().any(|line| line.contains("VIOLATED ") && line.contains(witness));
+            assert!(named, "{name}: nothing names {witness}: {stderr}");
+        }
+        assert_eq!(verify(&self.out(name)).code, Some(3), "{name}");
+    }
+
+    fn copy(&self, what: &[&str]) -> PathBuf {
+        let to = self.folder.path().join("copy");
+        if to.exists() {
+            fs::remove_dir_all(&to).unwrap();
+        }
+        fs::create_dir(&to).unwrap();
+        for what in what {
+            let from = repository().join(what);
+            assert!(Command::new("cp").arg("-r").arg(from).arg(&to).status().unwrap().success());
+        }
+        to
+    }
+}
+
+fn verify(bundle: &Path) -> Ran {
+    cli::run(cli::command().arg("verify").arg(bundle))
+}
+
+fn replace(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    let planted = text.replacen(from, to, 1);
+    assert_ne!(text, planted, "{} has {from}", path.display());
+    fs::write(path, planted).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mesh_is_proven_and_each_planted_fault_is_named() {
+    let world = World { mesh: Mesh::start(Options::seeded()), folder: tempfile::tempdir().unwrap() };
+    let Ran { code, stdout, stderr } = world.prove("good", &[]);
+    assert_eq!((code, stdout.trim()), (Some(0), "HOLDS"), "{stderr}");
+    let layers =
+        ["contracts", "code", "identities", "network", "packets", "stores", "probes", "canaries", "traces", "records"];
+    for layer in layers {
+        let holds = stderr.lines().any(|line| line.starts_with(layer) && line.contains(" HOLDS "));
+        assert!(holds, "{layer}: {stderr}");
+    }
+    let checked = verify(&world.out("good"));
+    assert_eq!((checked.code, checked.stdout.trim()), (Some(0), "HOLDS"), "{}", checked.stderr);
+    assert_eq!(world.prove("good", &[]).code, Some(1), "evidence is not overwritten");
+    replace(&world.out("good").join("report.html"), "TERPENUHI", "TERPENUHJ");
+    let changed = verify(&world.out("good"));
+    assert_eq!(changed.code, Some(3));
+    assert!(changed.stderr.contains("SK0802") && changed.stderr.contains("report.html"), "{}", changed.stderr);
+
+    what_is_written(&world);
+    what_happens(&world).await;
+}
+
+/// Faults in contracts, code and manifests: these leave no trace in the mesh.
+fn what_is_written(world: &World) {
+    let copy = world.copy(&["deploy/kubernetes/base"]);
+    let wide = "\n---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: wide, namespace: sekat-commerce}\n\
+                spec: {podSelector: {}, ingress: [{}]}\n";
+    let policies = copy.join("base/policies/sekat-commerce.yaml");
+    OpenOptions::new().append(true).open(policies).unwrap().write_all(wide.as_bytes()).unwrap();
+    let base = copy.join("base");
+    world.violated("policy", &["-f", base.to_str().unwrap()], &["SK0510", "payment"]);
+
+    let proto = world.copy(&["proto"]).join("proto");
+    replace(&proto.join("sekat/catalog/feed/v1/feed.proto"), "DATA_CLASS_PUBLIC", "DATA_CLASS_PAYMENT");
+    world.violated("field", &["--proto", proto.to_str().unwrap()], &["feed.proto"]);
+
+    let copy = world.copy(&["Cargo.toml", "Cargo.lock", "crates", "services", "tests", "bench", "xtask", "proto"]);
+    let feed = "sekat-api-feed.workspace = true\n";
+    replace(&copy.join("services/showcase/Cargo.toml"), feed, &format!("{feed}sekat-api-payment.workspace = true\n"));
+    world.violated("code", &["--code", copy.to_str().unwrap()], &["SK0330", "showcase"]);
+}
+
+/// Faults in the running mesh, one after the other; each is undone where that is possible.
+async fn what_happens(world: &World) {
+    let data = world.mesh.data();
+    let store = data.join("stores/payment");
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o750)).unwrap();
+    world.violated("store", &[], &["stores/payment"]);
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o700)).unwrap();
+
+    let log = data.join("logs/showcase.log");
+    let before = fs::read(&log).unwrap();
+    OpenOptions::new().append(true).open(&log).unwrap().write_all(b"paid with 4111 1111 1111 1111\n").unwrap();
+    world.violated("log", &[], &["logs/showcase.log"]);
+    fs::write(&log, before).unwrap();
+
+    let hidden = data.join("traces/hidden.otlp");
+    fs::write(&hidden, span_without_caller()).unwrap();
+    world.violated("span", &[], &["SK0603"]);
+    fs::remove_file(&hidden).unwrap();
+
+    let payment = world.mesh.running().mesh["payment"].clone();
+    let showcase = Identity::read(&world.mesh.identity("showcase"));
+    handshake(&payment, tls(Some(&showcase))).await.unwrap_err();
+    world.violated("guess", &[], &["payment", "logs/payment.log"]);
+}
+
+/// A call to payment's ledger whose span does not say who made it.
+fn span_without_caller() -> Vec<u8> {
+    let text = |key: &str, value: &str| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) }),
+        ..KeyValue::default()
+    };
+    let span = Span {
+        trace_id: vec![7; 16],
+        span_id: vec![7; 8],
+        name: "sekat.payment.v1.LedgerService/GetLedgerAccount".to_owned(),
+        kind: 2,
+        start_time_unix_nano: 1_795_700_000_000_000_000,
+        end_time_unix_nano: 1_795_700_000_000_001_000,
+        attributes: vec![
+            text("rpc.system.name", "grpc"),
+            text("rpc.method", "sekat.payment.v1.LedgerService/GetLedgerAccount"),
+            text("rpc.response.status_code", "OK"),
+            text("sekat.policy.digest", "00"),
+        ],
+        ..Span::default()
+    };
+    let resource = Resource { attributes: vec![text("service.name", "payment")], ..Resource::default() };
+    let scope = ScopeSpans { spans: vec![span], ..ScopeSpans::default() };
+    let spans = ResourceSpans { resource: Some(resource), scope_spans: vec![scope], ..ResourceSpans::default() };
+    let message = ExportTraceServiceRequest { resource_spans: vec![spans] }.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&length[..], &message].concat()
+}
