@@ -16,6 +16,7 @@
 //! - [`Mesh`]: `sekat up` in a folder of its own, on ports of its own. [`Mesh::shared`] is one seeded mesh for all
 //!   tests that break nothing. When a test fails, the ends of all logs are printed.
 //! - [`wire`]: calls as any identity, with any certificate, to any listener.
+//! - [`netns`]: the network of a process, for whoever has taken it over.
 //! - [`relay`]: a man in the middle of a connection.
 //! - [`shop`]: sellers, buyers and what they do, over the public edges.
 //! - [`records`]: what the processes wrote down: counters, access records, stores.
@@ -34,6 +35,7 @@ mod bank;
 pub mod cli;
 pub mod golden;
 mod mesh;
+pub mod netns;
 mod ports;
 pub mod records;
 pub mod relay;

@@ -82,6 +82,8 @@ pub struct Running {
     pub mesh: BTreeMap<String, String>,
     /// Health addresses by workload.
     pub health: BTreeMap<String, String>,
+    /// With a network of pods, the addresses in it by listener.
+    pub pods: BTreeMap<String, String>,
     /// Process ids by process, each as it was at its last start.
     pub pids: BTreeMap<String, u32>,
 }

@@ -25,6 +25,19 @@ pub(crate) enum Exit {
     Interrupted,
 }
 
+impl Exit {
+    /// How a run of this program in a process of its own ended; `None` if it failed.
+    pub(crate) const fn of_child(code: Option<i32>) -> Option<Self> {
+        match code {
+            Some(0) => Some(Self::Holds),
+            Some(2) => Some(Self::Malformed),
+            Some(3) => Some(Self::Violated),
+            Some(4) => Some(Self::NotProven),
+            _ => None,
+        }
+    }
+}
+
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const VIOLATED: u8 = 3;

@@ -4,7 +4,8 @@ use std::io::{IsTerminal as _, Write};
 
 use anyhow::Context as _;
 use sekat_diagnostics::{Context, Format, count, render};
-use sekat_policy::Diagnostic;
+use sekat_evidence::Check;
+use sekat_policy::{Diagnostic, Severity};
 
 use crate::exit::Exit;
 
@@ -53,4 +54,15 @@ pub(crate) fn exit(findings: &[Diagnostic]) -> Exit {
         _ if findings.iter().any(|finding| MALFORMED.contains(&finding.code)) => Exit::Malformed,
         _ => Exit::Violated,
     }
+}
+
+/// A finding as evidence: an error is a violation, a warning says what cannot be known.
+pub(crate) fn check(finding: &Diagnostic) -> Check {
+    let place = format!("{}:{}", finding.span.file, finding.span.line);
+    let subject = finding.message.clone();
+    let check = match finding.severity {
+        Severity::Error => Check::violated(subject, finding.help.clone(), "found"),
+        Severity::Warning => Check::unknown(subject, finding.help.clone(), "cannot be known"),
+    };
+    check.at(place).coded(finding.code)
 }

@@ -90,6 +90,8 @@ pub(crate) struct Running {
     pub(crate) mesh: std::collections::BTreeMap<String, String>,
     /// Health addresses by workload.
     pub(crate) health: std::collections::BTreeMap<String, String>,
+    /// With a network of pods, the addresses in it by listener.
+    pub(crate) pods: std::collections::BTreeMap<String, String>,
     /// Process ids by process, as they were at the last start of each.
     pub(crate) pids: std::collections::BTreeMap<String, u32>,
 }

@@ -10,6 +10,7 @@ mod exit;
 mod findings;
 mod layout;
 mod meant;
+mod packets;
 mod prove;
 mod reach;
 mod story;
@@ -46,6 +47,8 @@ enum Command {
     Explain(reach::ExplainArgs),
     /// Compares who can reach whom by two sets of manifests; exit code 3 if the second allows more.
     Diff(reach::DiffArgs),
+    /// Sends real packets between all pods of Kubernetes manifests, under their network policies.
+    Packets(packets::Args),
     /// Turns what is meant into policies of a cluster or a mesh, and reads them back.
     Compile(compile::Args),
     /// Holds recorded traces against what is meant: who called whom, and was it allowed.
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Command::Reach(args) => reach::run(&args),
         Command::Explain(args) => reach::explain(&args),
         Command::Diff(args) => reach::diff(&args),
+        Command::Packets(args) => packets::run(&args),
         Command::Compile(args) => compile::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Learn(args) => audit::learn(&args),

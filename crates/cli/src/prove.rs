@@ -4,7 +4,6 @@
 mod attacker;
 mod canaries;
 mod identities;
-mod packets;
 mod picture;
 mod probes;
 mod spans;
@@ -28,7 +27,7 @@ use crate::exit::{Exit, Usage};
 use crate::layout::{Layout, Running};
 use crate::meant::Meant;
 use crate::reach::Manifests;
-use crate::{Data, audit, check, findings};
+use crate::{Data, audit, check, findings, packets};
 
 /// The manifests of this repository, from its root.
 const MANIFESTS: &str = "deploy/kubernetes/base";
@@ -119,7 +118,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     eprintln!("a purchase with unique values, and every forbidden call");
     let story = buy::purchase(&running, &Buyer::marked()).await?;
     let probes = probes::run(&intent, &layout, &running).await?;
-    let announced = probes::announce(&probes, &layout)?;
+    let announced = probes::announce(&intent, &probes, &layout)?;
     let report = settled(&intent, &layout, &announced.traces).await?;
     run.add(probes::layer(&probes, &announced, &layout)?);
     run.add(canaries::layer(&intent, &layout, &story.private, &story.trace_id)?);
@@ -163,7 +162,10 @@ fn network(args: &Args, intent: &Intent, bundle: &Bundle, run: &mut Run) -> anyh
     }
     let (analysis, unread) = manifests.analyse();
     run.add(written::network(intent, analysis.as_ref(), &unread));
-    run.add(packets::layer(manifests.paths()));
+    run.add(match packets::observe(manifests.paths()) {
+        Ok(checks) => Layer::ran(LayerName::Packets, checks),
+        Err(error) => Layer::not_run(LayerName::Packets, format!("{error:#}")),
+    });
     Ok(())
 }
 

@@ -213,7 +213,7 @@ fn told((analysis, found): (Option<Analysis>, Vec<Diagnostic>)) -> anyhow::Resul
 }
 
 /// A reader that had enough, such as `head`, is no failure.
-fn done(written: io::Result<()>) -> anyhow::Result<()> {
+pub(crate) fn done(written: io::Result<()>) -> anyhow::Result<()> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),

@@ -2,6 +2,7 @@
 
 mod authority;
 mod jaeger;
+mod network;
 mod ports;
 mod processes;
 mod seeding;
@@ -20,6 +21,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use self::network::Listeners;
 use self::ports::Ports;
 use self::processes::{BANK, Surroundings, WORKLOADS};
 use self::supervisor::Supervised;
@@ -55,6 +57,10 @@ pub(crate) struct Args {
     /// The first of the block of ports on loopback that the mesh uses.
     #[arg(long, value_name = "PORT", default_value_t = 7400, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     port_base: u16,
+    /// Run every process in a network namespace of its own, as the pod of its name in these manifests and under their
+    /// network policies. May be given several times. Needs root.
+    #[arg(short = 'f', long = "manifests", value_name = "PATH", conflicts_with_all = ["jaeger", "otlp"])]
+    manifests: Vec<std::path::PathBuf>,
     /// Do not seed an empty store.
     #[arg(long)]
     no_seed: bool,
@@ -84,9 +90,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let _lock = lock(&layout)?;
     drop(std::fs::remove_file(layout.running()));
     let ports = Ports::claim(args.port_base, args.jaeger)?;
-    authority::prepare(&layout)?;
+    let listeners = match args.manifests.as_slice() {
+        [] => Listeners::on_loopback(ports),
+        manifests => Listeners::in_pods(ports, manifests)?,
+    };
+    authority::prepare(&layout, &listeners)?;
 
-    let mut mesh = Mesh::new(&layout, ports);
+    let mut mesh = Mesh::new(&layout, &listeners);
     let outcome = tokio::select! {
         outcome = serve(&args, &layout, ports, &mut mesh, started) => outcome,
         () = stop.requested() => Ok(Exit::Interrupted),
@@ -124,7 +134,7 @@ async fn serve(
         args.otlp.clone().unwrap_or_else(|| format!("file:{}", layout.traces().display()))
     };
     let programs = std::env::current_exe()?.parent().context("sekat has no directory")?.to_path_buf();
-    let surroundings = Surroundings { layout, ports, otlp: &otlp, programs, extra: &args.settings };
+    let surroundings = Surroundings { layout, listeners: mesh.listeners, otlp: &otlp, programs, extra: &args.settings };
     mesh.processes.push(Supervised::start(surroundings.bank()?, mesh.restarts.clone())?);
     for workload in &WORKLOADS {
         mesh.processes.push(Supervised::start(surroundings.process(workload)?, mesh.restarts.clone())?);
@@ -162,20 +172,20 @@ fn lock(layout: &Layout) -> anyhow::Result<File> {
 
 struct Mesh<'a> {
     layout: &'a Layout,
-    ports: Ports,
+    listeners: &'a Listeners,
     processes: Vec<Supervised>,
     restarts: watch::Sender<u64>,
 }
 
 impl<'a> Mesh<'a> {
-    fn new(layout: &'a Layout, ports: Ports) -> Self {
-        Self { layout, ports, processes: Vec::new(), restarts: watch::channel(0).0 }
+    fn new(layout: &'a Layout, listeners: &'a Listeners) -> Self {
+        Self { layout, listeners, processes: Vec::new(), restarts: watch::channel(0).0 }
     }
 
     async fn wait_for_health(&self) -> anyhow::Result<()> {
         let deadline = tokio::time::Instant::now() + HEALTH_LIMIT;
         for workload in &WORKLOADS {
-            let address = self.ports.address(&format!("{} health", workload.name))?;
+            let address = self.listeners.address(&format!("{} health", workload.name))?;
             let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
             let mut health = HealthClient::new(channel);
             let mut interval = tokio::time::interval(HEALTH_INTERVAL);
@@ -204,7 +214,7 @@ impl<'a> Mesh<'a> {
     }
 
     fn describe(&self, args: &Args, otlp: &str) -> anyhow::Result<Running> {
-        let address = |name: &str| self.ports.address(name).map(|address| address.to_string());
+        let address = |name: &str| self.listeners.address(name).map(|address| address.to_string());
         let mut mesh = BTreeMap::new();
         let mut health = BTreeMap::new();
         for workload in &WORKLOADS {
@@ -228,6 +238,7 @@ impl<'a> Mesh<'a> {
             jaeger: if args.jaeger { Some(format!("http://{}", address("jaeger ui")?)) } else { None },
             mesh,
             health,
+            pods: self.listeners.pods(),
             pids: pids.collect(),
         })
     }
@@ -306,6 +317,12 @@ fn tell(running: &Running, layout: &Layout, format: Format) -> anyhow::Result<()
     eprintln!("  {BANK}       http://{}    the simulator's controls", running.bank_control);
     eprintln!("  traces     {}", running.jaeger.as_deref().unwrap_or(&running.otlp));
     eprintln!("  logs       {root}/logs");
+    if !running.pods.is_empty() {
+        eprintln!("  network    each process in a namespace of its own, under the policies of the manifests");
+        eprintln!(
+            "             nsenter --net=/proc/$(jq .pids.showcase {root}/up.ready.json)/ns/net is the showcase's"
+        );
+    }
     eprintln!();
     eprintln!("  try        {bold}sekat buy --data {root}{bold:#}   one purchase, step by step");
     eprintln!("  roll       kill -HUP {}   new authorities and identities, without a failed call", running.pid);

@@ -86,9 +86,13 @@ pub enum Rejection {
     NotYetValid,
 
     // Trust.
-    /// The peer's trust domain is not trusted here.
-    #[error("the peer's trust domain is not trusted here")]
-    ForeignTrustDomain,
+    /// The peer's trust domain is not trusted here. Who the peer is was therefore not checked: it is what its
+    /// certificate claims.
+    #[error("the trust domain of {claimed}, as the certificate claims, is not trusted here")]
+    ForeignTrustDomain {
+        /// The identity in the certificate, of whomever has made it.
+        claimed: SpiffeId,
+    },
     /// No path of signatures to the bundle of the peer's own trust domain.
     #[error("the certificate was not issued by its own trust domain")]
     UntrustedIssuer,
@@ -133,10 +137,20 @@ impl Rejection {
             Self::LifetimeTooLong => "lifetime_too_long",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
-            Self::ForeignTrustDomain => "foreign_trust_domain",
+            Self::ForeignTrustDomain { .. } => "foreign_trust_domain",
             Self::UntrustedIssuer => "untrusted_issuer",
             Self::InvalidPath => "invalid_path",
             Self::UnexpectedId { .. } => "unexpected_id",
+        }
+    }
+
+    /// Who a peer that was refused for its trust domain says it is. Nobody has checked that: anybody can make such a
+    /// certificate.
+    #[must_use]
+    pub const fn claimed(&self) -> Option<&SpiffeId> {
+        match self {
+            Self::ForeignTrustDomain { claimed } => Some(claimed),
+            _ => None,
         }
     }
 

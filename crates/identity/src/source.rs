@@ -261,10 +261,13 @@ impl Identity {
         trust: ClientTrust,
         now: UnixTime,
     ) -> Result<SpiffeId, Rejection> {
-        let bundle_of = |id: &SpiffeId| match trust {
-            _ if id.trust_domain() == self.own.trust_domain => Ok(&self.own),
-            ClientTrust::OwnDomain => Err(Rejection::ForeignTrustDomain),
-            ClientTrust::OwnAndFederated => self.federated.get(id.trust_domain()).ok_or(Rejection::ForeignTrustDomain),
+        let bundle_of = |id: &SpiffeId| {
+            let bundle = match trust {
+                _ if id.trust_domain() == self.own.trust_domain => Some(&self.own),
+                ClientTrust::OwnDomain => None,
+                ClientTrust::OwnAndFederated => self.federated.get(id.trust_domain()),
+            };
+            bundle.ok_or_else(|| Rejection::ForeignTrustDomain { claimed: id.clone() })
         };
         check_chain(chain, bundle_of, self.algorithms, now).map(|leaf| leaf.id)
     }

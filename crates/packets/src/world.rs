@@ -158,6 +158,14 @@ impl World {
         Forward::open(Arc::clone(self.space(self.pods.len())?), to)
     }
 
+    /// The same from inside of a pod's own network, as `kubectl port-forward` does: also to what listens on its loopback.
+    ///
+    /// # Errors
+    /// If there is no pod of that name, or no port can be opened.
+    pub fn port_forward(&self, pod: &str, to: SocketAddr) -> Result<Forward, Error> {
+        Forward::open(Arc::clone(self.named(pod)?), to)
+    }
+
     /// Tries every ordered pair with a pod in it on every port with every protocol, and holds what packets did
     /// against what the cluster's policies say.
     ///

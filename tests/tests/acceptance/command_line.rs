@@ -21,6 +21,7 @@ fn help_and_mistakes_are_told_as_reviewed() {
         &["buy", "--help"],
         &["check", "--help"],
         &["reach", "--help"],
+        &["packets", "--help"],
         &["audit", "--help"],
         &["prove", "--help"],
         &["verify", "--help"],

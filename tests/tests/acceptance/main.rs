@@ -11,6 +11,7 @@ mod everybody_tries_everything;
 mod idempotency;
 mod load;
 mod man_in_the_middle;
+mod pods;
 mod ports;
 mod proof;
 mod prove;

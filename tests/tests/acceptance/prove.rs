@@ -138,7 +138,7 @@ async fn what_happens(world: &World) {
     let payment = world.mesh.running().mesh["payment"].clone();
     let showcase = Identity::read(&world.mesh.identity("showcase"));
     handshake(&payment, tls(Some(&showcase))).await.unwrap_err();
-    world.violated("guess", &[], &["payment", "logs/payment.log"]);
+    world.violated("guess", &[], &["spiffe://showcase.sekat.local/showcase -> payment", "logs/payment.log"]);
 }
 
 /// A call to payment's ledger whose span does not say who made it.

@@ -90,45 +90,63 @@ pub(super) async fn run(intent: &Intent, layout: &Layout, running: &Running) -> 
 pub(super) struct Announced {
     /// Their traces.
     pub(super) traces: BTreeSet<[u8; 16]>,
-    /// How many of their connections each workload refused.
-    refused: BTreeMap<String, usize>,
+    /// How many connections of which identity each workload refused.
+    refused: BTreeMap<(String, String), usize>,
 }
 
 /// Writes down these probes, and reads those of all runs.
-pub(super) fn announce(probes: &[Probe], layout: &Layout) -> anyhow::Result<Announced> {
+pub(super) fn announce(intent: &Intent, probes: &[Probe], layout: &Layout) -> anyhow::Result<Announced> {
     let path = layout.evidence().join("probes");
     let mut lines: String = probes.iter().map(|probe| format!("trace {}\n", hex(&probe.trace))).collect();
     let refused = probes.iter().filter(|probe| matches!(probe.outcome, Outcome::Unconnected(_)));
     let connections: BTreeSet<_> = refused.map(|probe| (&probe.caller, &probe.callee, &probe.port)).collect();
-    lines.extend(connections.into_iter().map(|(_, callee, _)| format!("refused {callee}\n")));
+    for (caller, callee, _) in connections {
+        let identity = intent.workload(caller).map_or("", |workload| &workload.identity);
+        lines.push_str(&format!("refused {callee} {identity}\n"));
+    }
     let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
     file.write_all(lines.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))?;
     let text = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
     let mut announced = Announced { traces: BTreeSet::new(), refused: BTreeMap::new() };
     for line in text.lines() {
-        match line.split_once(' ') {
-            Some(("trace", trace)) => announced.traces.extend(unhex(trace)),
-            Some(("refused", callee)) => *announced.refused.entry(callee.to_owned()).or_default() += 1,
-            _ => {}
+        match line.split(' ').collect::<Vec<_>>().as_slice() {
+            ["trace", trace] => announced.traces.extend(unhex(trace)),
+            ["refused", callee, identity] => {
+                *announced.refused.entry(((*callee).to_owned(), (*identity).to_owned())).or_default() += 1;
+            }
+            _ => anyhow::bail!("{} was changed by somebody: `{line}` is no probe", path.display()),
         }
     }
     Ok(announced)
 }
 
 /// That nobody but the probes came with a certificate of another domain.
-fn strangers(announced: &Announced, callee: &str, place: &str, log: &str) -> Check {
+fn strangers(announced: &Announced, callee: &str, place: &str, log: &str) -> Vec<Check> {
     let expected = "no connection with a certificate of another domain, but those of the probes";
-    let ours = announced.refused.get(callee).copied().unwrap_or(0);
-    let is_refusal = |line: &str| line.contains("a peer is refused") && line.contains("foreign_trust_domain");
-    let refusals: Vec<usize> =
-        (1..).zip(log.lines()).filter(|(_, line)| is_refusal(line)).map(|(number, _)| number).collect();
-    match (refusals.len().checked_sub(ours), refusals.last()) {
-        (None | Some(0), _) | (_, None) => Check::holds(callee, expected),
-        (Some(more), Some(line)) => {
-            let observed = format!("{more} more: somebody of another domain tried to reach it, and was refused");
-            Check::violated(callee, expected, observed).at(format!("{place}:{line}"))
+    let mut refusals: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (number, line) in (1..).zip(log.lines()) {
+        if line.contains("a peer is refused") && line.contains("foreign_trust_domain") {
+            refusals.entry(claimed(line)).or_default().push(number);
         }
     }
+    let mut strangers = Vec::new();
+    for (claimed, lines) in refusals {
+        let ours = announced.refused.get(&(callee.to_owned(), claimed.to_owned())).copied().unwrap_or(0);
+        if let (Some(more @ 1..), Some(line)) = (lines.len().checked_sub(ours), lines.last()) {
+            let observed = format!("{more} more, with a certificate that says {claimed}; refused in the TLS handshake");
+            let subject = format!("{claimed} -> {callee}");
+            strangers.push(Check::violated(subject, expected, observed).at(format!("{place}:{line}")));
+        }
+    }
+    if strangers.is_empty() { vec![Check::holds(callee, expected)] } else { strangers }
+}
+
+/// Who the refused peer says it is, in a line of a log of whichever format.
+fn claimed(line: &str) -> &str {
+    let Some((_, behind)) = line.split_once("claimed") else { return "nobody" };
+    let Some(start) = behind.find("spiffe://") else { return "nobody" };
+    let identity = behind.get(start..).unwrap_or_default();
+    identity.split(['"', ' ', ',']).next().unwrap_or_default()
 }
 
 fn hex(trace: &[u8; 16]) -> String {
@@ -186,7 +204,7 @@ pub(super) fn layer(probes: &[Probe], announced: &Announced, layout: &Layout) ->
         let text = fs::read(&log).with_context(|| format!("{} cannot be read", log.display()))?;
         let text = String::from_utf8_lossy(&text);
         logged.extend(refused(&text));
-        checks.push(strangers(announced, callee, &place(layout, &log), &text));
+        checks.extend(strangers(announced, callee, &place(layout, &log), &text));
     }
     let check = |probe: &Probe| {
         let subject = format!("{} -> {}", probe.caller, probe.method);

@@ -1,7 +1,7 @@
 //! The layers that need no running mesh: contracts, code, and the network policies as they are deployed.
 
 use sekat_evidence::{Check, Layer, LayerName};
-use sekat_policy::{Diagnostic, Intent, Severity};
+use sekat_policy::{Diagnostic, Intent};
 use sekat_reach::Analysis;
 
 /// Each method, and everything that is wrong with what is meant.
@@ -38,7 +38,7 @@ pub(super) fn network(intent: &Intent, analysis: Option<&Analysis>, unread: &[Di
 
 /// Checks that hold, and findings. What is named in a finding does not hold as well.
 fn layer(name: LayerName, sound: impl IntoIterator<Item = Check>, findings: &[Diagnostic]) -> Layer {
-    let mut checks: Vec<Check> = findings.iter().map(of_finding).collect();
+    let mut checks: Vec<Check> = findings.iter().map(crate::findings::check).collect();
     let wrong = |check: &Check| {
         findings.iter().any(|finding| {
             let place = format!("{}:{}", finding.span.file, finding.span.line);
@@ -47,15 +47,4 @@ fn layer(name: LayerName, sound: impl IntoIterator<Item = Check>, findings: &[Di
     };
     checks.extend(sound.into_iter().filter(|check| !wrong(check)));
     Layer::ran(name, checks)
-}
-
-/// A finding as a check: an error is a violation, a warning says what cannot be known.
-pub(super) fn of_finding(finding: &Diagnostic) -> Check {
-    let place = format!("{}:{}", finding.span.file, finding.span.line);
-    let subject = finding.message.clone();
-    let check = match finding.severity {
-        Severity::Error => Check::violated(subject, finding.help.clone(), "found"),
-        Severity::Warning => Check::unknown(subject, finding.help.clone(), "cannot be known"),
-    };
-    check.at(place).coded(finding.code)
 }

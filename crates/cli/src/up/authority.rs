@@ -11,6 +11,7 @@ use sekat_identity::SpiffeId;
 use sekat_identity::ca::{CertificateAuthority, write_identity};
 use sekat_identity::jws::SigningKey;
 
+use super::network::Listeners;
 use super::processes::{BANK, WORKLOADS};
 use crate::layout::Layout;
 
@@ -32,7 +33,7 @@ fn trust_domain(domain: &str) -> String {
 const PEOPLE: [(&str, &str); 1] = [("ops", "commerce")];
 
 /// Makes everything that is missing: authorities, identities, keys. What exists is kept, identities are made anew.
-pub(crate) fn prepare(layout: &Layout) -> anyhow::Result<()> {
+pub(crate) fn prepare(layout: &Layout, listeners: &Listeners) -> anyhow::Result<()> {
     for directory in
         ["authorities", "identities", "trust", "secrets", "stores", "traces", "logs", "received", "evidence"]
     {
@@ -44,7 +45,9 @@ pub(crate) fn prepare(layout: &Layout) -> anyhow::Result<()> {
     prepare_bank_keys(layout)?;
     let web = authority(layout, "web", "web.sekat.local")?;
     for name in ["showcase-edge", "commerce-edge", "notify-ingress", BANK] {
-        let issued = web.issue_web_server(&["localhost"], &[std::net::Ipv4Addr::LOCALHOST.into()], WEB_LIFE)?;
+        let listener = if name == BANK { BANK.to_owned() } else { format!("{name} public") };
+        let addresses = [listeners.inside(&listener)?.ip(), listeners.address(&listener)?.ip()];
+        let issued = web.issue_web_server(&["localhost"], &addresses, WEB_LIFE)?;
         let secrets = layout.secrets(name);
         private_directory(&secrets)?;
         private_file(&secrets.join("tls.key"), issued.key_pem.as_bytes())?;

@@ -36,6 +36,11 @@ const LISTENERS: [(&str, u16); 28] = [
     ("jaeger health", 44),
 ];
 
+/// The listeners of the mesh and the bank, Jaeger's not among them.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    LISTENERS.into_iter().map(|(name, _)| name).filter(|name| !name.starts_with("jaeger"))
+}
+
 /// The block of ports that a mesh uses, on loopback only.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ports {

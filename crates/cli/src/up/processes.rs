@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::authority::private_directory;
-use super::ports::Ports;
+use super::network::Listeners;
 use super::supervisor::Process;
 use crate::layout::Layout;
 
@@ -63,7 +63,7 @@ const PARTNER_SERVICE_ID: &str = "88899";
 /// What all processes share.
 pub(crate) struct Surroundings<'a> {
     pub(crate) layout: &'a Layout,
-    pub(crate) ports: Ports,
+    pub(crate) listeners: &'a Listeners,
     /// `file:DIR` or the URL of an OTLP receiver.
     pub(crate) otlp: &'a str,
     /// Where the programs are.
@@ -85,19 +85,19 @@ impl Surroundings<'_> {
         set("SEKAT_OTLP", self.otlp.to_owned());
         set("SEKAT_PROFILE", "dev".to_owned());
         set("SEKAT_EXIT_WITH_STDIN", "true".to_owned());
-        set("SEKAT_HEALTH_LISTEN", self.ports.address(&format!("{name} health"))?.to_string());
+        set("SEKAT_HEALTH_LISTEN", self.listeners.inside(&format!("{name} health"))?.to_string());
         if workload.mesh {
-            set("SEKAT_MESH_LISTEN", self.ports.address(&format!("{name} mesh"))?.to_string());
+            set("SEKAT_MESH_LISTEN", self.listeners.inside(&format!("{name} mesh"))?.to_string());
         }
         // So that a proof can show what is not in it.
         if workload.domain == "showcase" {
             set("SEKAT_RECEIVED_FILE", text(layout.received(name))?);
         }
         if name == "catalog" {
-            set("SEKAT_FEED_LISTEN", self.ports.address("catalog feed")?.to_string());
+            set("SEKAT_FEED_LISTEN", self.listeners.inside("catalog feed")?.to_string());
         }
         if workload.public {
-            set("SEKAT_PUBLIC_LISTEN", self.ports.address(&format!("{name} public"))?.to_string());
+            set("SEKAT_PUBLIC_LISTEN", self.listeners.inside(&format!("{name} public"))?.to_string());
             set("SEKAT_WEB_TLS_DIR", text(layout.secrets(name))?);
             set("SEKAT_ROLE", name.to_owned());
         }
@@ -107,7 +107,7 @@ impl Surroundings<'_> {
                 None => ((*upstream).to_owned(), format!("{upstream} mesh")),
             };
             let key = format!("SEKAT_UPSTREAM_{}", key.to_uppercase().replace('-', "_"));
-            set(&key, self.ports.address(&listener)?.to_string());
+            set(&key, self.listeners.inside(&listener)?.to_string());
         }
         match name {
             "account" => {
@@ -118,7 +118,7 @@ impl Surroundings<'_> {
             }
             "psp-connector" => {
                 let secrets = layout.secrets(name);
-                set("SEKAT_PSP_BCA_URL", format!("https://{}", self.ports.address("bank")?));
+                set("SEKAT_PSP_BCA_URL", format!("https://{}", self.listeners.inside("bank")?));
                 set("SEKAT_PSP_BCA_CA", text(layout.authority("web").join("authority.pem"))?);
                 set("SEKAT_PSP_BCA_CLIENT_ID", BANK_CLIENT_ID.to_owned());
                 set("SEKAT_PSP_BCA_PARTNER_SERVICE_ID", PARTNER_SERVICE_ID.to_owned());
@@ -130,7 +130,7 @@ impl Surroundings<'_> {
         }
         environment.extend(self.extra.iter().cloned());
         private_directory(&layout.store(name))?;
-        Ok(Process {
+        self.listeners.place(Process {
             name,
             program: self.programs.join(workload.program),
             arguments: Vec::new(),
@@ -144,8 +144,8 @@ impl Surroundings<'_> {
         let secrets = self.layout.secrets(BANK);
         let flag = |name: &str, value: String| [format!("--{name}"), value];
         let arguments = [
-            flag("listen", self.ports.address("bank")?.to_string()),
-            flag("control-listen", self.ports.address("bank control")?.to_string()),
+            flag("listen", self.listeners.inside("bank")?.to_string()),
+            flag("control-listen", self.listeners.inside("bank control")?.to_string()),
             flag("tls-cert", text(secrets.join("tls.crt"))?),
             flag("tls-key", text(secrets.join("tls.key"))?),
             flag("client-id", BANK_CLIENT_ID.to_owned()),
@@ -153,12 +153,12 @@ impl Surroundings<'_> {
             flag("partner-service-id", PARTNER_SERVICE_ID.to_owned()),
             flag("partner-public-key", text(secrets.join("client.pem"))?),
             flag("private-key", text(secrets.join("bank.key"))?),
-            flag("notify-url", format!("https://{}", self.ports.address("notify-ingress public")?)),
+            flag("notify-url", format!("https://{}", self.listeners.inside("notify-ingress public")?)),
             flag("notify-ca", text(self.layout.authority("web").join("authority.pem"))?),
             flag("journal", text(self.layout.store(BANK).join("journal.jsonl"))?),
         ];
         private_directory(&self.layout.store(BANK))?;
-        Ok(Process {
+        self.listeners.place(Process {
             name: BANK,
             program: self.programs.join("sekat-psp-simulator"),
             arguments: arguments.into_iter().flatten().chain(["--exit-with-stdin".to_owned()]).collect(),

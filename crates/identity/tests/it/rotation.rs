@@ -102,7 +102,7 @@ async fn a_federated_peer_is_trusted_until_its_bundle_is_gone() {
     let svid = world.commerce.issue(&id(PAYMENT), HOUR).unwrap();
     write_identity(&world.path(&id(PAYMENT)), &svid, world.commerce.bundle_pem(), &[]).unwrap();
     payment.refresh_now().await.unwrap();
-    assert_eq!(payment.still_trusted(&caller), Err(Rejection::ForeignTrustDomain));
+    assert_eq!(payment.still_trusted(&caller), Err(Rejection::ForeignTrustDomain { claimed: id(SHOWCASE) }));
 }
 
 #[tokio::test]

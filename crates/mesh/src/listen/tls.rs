@@ -55,7 +55,8 @@ impl Tls {
     fn refuse(&self, rejection: &Rejection, error: &(dyn Error + 'static)) {
         let (listener, reason) = (self.listener, rejection.name());
         self.telemetry.counters.refused(listener, reason);
-        tracing::warn!(listener, reason, error, "a peer is refused");
+        let claimed = rejection.claimed().map(tracing::field::display);
+        tracing::warn!(listener, reason, claimed, error, "a peer is refused");
     }
 }
 
