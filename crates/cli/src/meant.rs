@@ -24,6 +24,20 @@ pub(crate) struct Meant {
 }
 
 impl Meant {
+    /// By a policy file.
+    pub(crate) const fn of_policy(path: PathBuf) -> Self {
+        Self { policy: Some(path), proto: None }
+    }
+
+    /// By contracts.
+    pub(crate) const fn of_contracts(path: PathBuf) -> Self {
+        Self { policy: None, proto: Some(path) }
+    }
+
+    pub(crate) const fn is_policy(&self) -> bool {
+        self.policy.is_some()
+    }
+
     /// The file or folder in which it is stated.
     pub(crate) fn path(&self) -> &Path {
         self.policy.as_deref().or(self.proto.as_deref()).unwrap_or(Path::new(CONTRACTS))

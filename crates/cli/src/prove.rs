@@ -4,6 +4,7 @@
 mod attacker;
 mod canaries;
 mod identities;
+mod inputs;
 mod picture;
 mod probes;
 mod spans;
@@ -12,7 +13,7 @@ mod traces;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anstream::{eprintln, println};
@@ -20,14 +21,15 @@ use anyhow::Context as _;
 use sekat_audit::source::access;
 use sekat_audit::{Audit, Options, Report, unhex};
 use sekat_evidence::{Bundle, Check, Facts, Layer, LayerName, PublicKey, SigningKey, Verdict, report};
-use sekat_policy::{Diagnostic, Intent};
+use sekat_policy::{Diagnostic, Intent, Span};
 
+use self::inputs::{Inputs, Written};
 use crate::buy::{self, Buyer};
 use crate::exit::{Exit, Usage};
 use crate::layout::{Layout, Running};
 use crate::meant::Meant;
 use crate::reach::Manifests;
-use crate::{Data, audit, check, findings, packets};
+use crate::{Data, audit, check, findings};
 
 /// The manifests of this repository, from its root.
 const MANIFESTS: &str = "deploy/kubernetes/base";
@@ -67,6 +69,9 @@ pub(crate) struct VerifyArgs {
     /// The public key of the signer whom you trust, PEM. Without it, whose key it is stays for you to compare.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Send the packets again too, which takes network namespaces.
+    #[arg(long)]
+    packets: bool,
     /// The bundle before this one, to check that this one names it.
     #[arg(long, value_name = "BUNDLE")]
     previous: Option<PathBuf>,
@@ -94,25 +99,22 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let key = SigningKey::open_or_create(&key_file)?;
     let fingerprint = key.public()?.fingerprint();
     let started = now()?;
-    let metadata = check::cargo_metadata(&args.code);
-    let (intent, mut found) = args.meant.read(None)?;
-    if findings::exit(&found) == Exit::Malformed {
-        findings::tell(&found)?;
-        return Ok(Exit::Malformed);
-    }
-    keep_inputs(&bundle, args.meant.path(), "inputs/contracts")?;
-    let mut run = Run { layers: Vec::new() };
-    run.add(written::contracts(&intent, &found));
-    run.add(match metadata {
-        Ok(metadata) => {
-            found = args.meant.read(Some(&metadata))?.1;
-            found.retain(|finding| finding.code.starts_with("SK033"));
-            written::code(&intent, &found)
+    let manifests = args.manifests.or(MANIFESTS);
+    let inputs = Inputs::keep(&bundle, &args.out, &args.meant, check::cargo_metadata(&args.code), &manifests)?;
+    let Written { intent, layers } = match inputs.run()? {
+        Ok(written) => written,
+        Err(found) => {
+            findings::tell(&found)?;
+            return Ok(Exit::Malformed);
         }
-        Err(error) => Layer::not_run(LayerName::Code, format!("{error:#}")),
-    });
+    };
+    let mut run = Run { layers: Vec::new() };
+    let [contracts, code, network] = layers;
+    run.add(contracts);
+    run.add(code);
     run.add(identities::layer(&intent, &layout).await);
-    network(&args, &intent, &bundle, &mut run)?;
+    run.add(network);
+    run.add(inputs.packets().unwrap_or_else(|error| Layer::not_run(LayerName::Packets, format!("{error:#}"))));
     run.add(stores::layer(&intent, &layout, &running));
 
     eprintln!("a purchase with unique values, and every forbidden call");
@@ -127,7 +129,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
 
     let mut timeline = spans::OfTrace::new(&intent, unhex(&story.trace_id).unwrap_or_default());
     spans::read(&layout.traces(), &mut timeline)?;
-    let facts = facts(&layout, &intent, &report, started)?;
+    let facts = facts(&layout, &intent, &inputs, &report, started)?;
     let input = report::Input {
         layers: run.layers.clone(),
         picture: picture::of(&intent, Some(&report)),
@@ -147,48 +149,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     println!("{verdict}");
     eprintln!("{}: signed by {}; look at report.html, check with `sekat verify {0}`", args.out.display(), fingerprint);
     Ok(exit(verdict))
-}
-
-/// The layers of the manifests, whose files go into the bundle.
-fn network(args: &Args, intent: &Intent, bundle: &Bundle, run: &mut Run) -> anyhow::Result<()> {
-    let default = [PathBuf::from(MANIFESTS)];
-    let manifests = if args.manifests.is_empty() { args.manifests.of(&default) } else { args.manifests.clone() };
-    for path in manifests.paths() {
-        if !path.exists() {
-            let message = format!("there are no manifests at {}: name them with -f", path.display());
-            return Err(Usage(message).into());
-        }
-        keep_inputs(bundle, path, "inputs/manifests")?;
-    }
-    let (analysis, unread) = manifests.analyse();
-    run.add(written::network(intent, analysis.as_ref(), &unread));
-    run.add(match packets::observe(manifests.paths()) {
-        Ok(checks) => Layer::ran(LayerName::Packets, checks),
-        Err(error) => Layer::not_run(LayerName::Packets, format!("{error:#}")),
-    });
-    Ok(())
-}
-
-/// Copies what was read into the bundle.
-fn keep_inputs(bundle: &Bundle, from: &Path, to: &str) -> anyhow::Result<()> {
-    if from.is_file() {
-        let name = from.file_name().unwrap_or_default().to_string_lossy();
-        return Ok(bundle.add_file(&format!("{to}/{name}"), from)?);
-    }
-    let entries = std::fs::read_dir(from).with_context(|| format!("{} cannot be listed", from.display()))?;
-    for entry in entries {
-        let entry = entry?;
-        keep_inputs_within(bundle, &entry.path(), to)?;
-    }
-    Ok(())
-}
-
-fn keep_inputs_within(bundle: &Bundle, path: &Path, to: &str) -> anyhow::Result<()> {
-    if path.is_dir() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        return keep_inputs(bundle, path, &format!("{to}/{name}"));
-    }
-    keep_inputs(bundle, path, to)
 }
 
 /// Audits until nothing is missing any more, or for as long as it may take.
@@ -236,7 +196,7 @@ fn chains(intent: &Intent, layout: &Layout) -> anyhow::Result<Vec<Check>> {
     Ok(checks)
 }
 
-fn facts(layout: &Layout, intent: &Intent, report: &Report, started: String) -> anyhow::Result<Facts> {
+fn facts(layout: &Layout, intent: &Intent, inputs: &Inputs, report: &Report, started: String) -> anyhow::Result<Facts> {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let coverage = BTreeMap::from([
         ("declaredEdges".to_owned(), number(report.coverage.edges)),
@@ -246,7 +206,6 @@ fn facts(layout: &Layout, intent: &Intent, report: &Report, started: String) -> 
         ("spans".to_owned(), report.spans_read),
         ("calls".to_owned(), report.calls),
     ]);
-    let policy = ring::digest::digest(&ring::digest::SHA256, format!("{intent:?}").as_bytes());
     Ok(Facts {
         scope: format!("the mesh of {} workloads in {} domains", intent.workloads.len(), intent.domains.len()),
         window_start: started,
@@ -254,7 +213,7 @@ fn facts(layout: &Layout, intent: &Intent, report: &Report, started: String) -> 
         assumptions: ASSUMPTIONS.map(str::to_owned).to_vec(),
         not_covered: NOT_COVERED.map(str::to_owned).to_vec(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        policy_digest: policy.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        policy_digest: inputs.contracts_digest()?,
         previous: std::fs::read_to_string(latest(layout)).ok().map(|digest| digest.trim().to_owned()),
         coverage,
     })
@@ -298,7 +257,10 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {
         Some(path) => Some(PublicKey::open(path)?),
         None => None,
     };
-    let report = sekat_evidence::verify::verify(&args.bundle, key.as_ref(), args.previous.as_deref());
+    let mut report = sekat_evidence::verify::verify(&args.bundle, key.as_ref(), args.previous.as_deref());
+    if report.findings.is_empty() {
+        report.findings.extend(again(args, &report)?);
+    }
     if !report.findings.is_empty() {
         findings::tell(&report.findings)?;
         println!("{}", Verdict::Violated);
@@ -307,6 +269,8 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {
     for layer in &report.layers {
         tell(layer);
     }
+    let again = if args.packets { "contracts, code, network and packets" } else { "contracts, code and network" };
+    eprintln!("{again} were run again on the inputs in the bundle; the others are as the signer saw them");
     if report.signer_trusted {
         eprintln!("signed by {}, whom you trust", report.signer_fingerprint);
     } else {
@@ -314,6 +278,44 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {
     }
     println!("{}", report.verdict);
     Ok(exit(report.verdict))
+}
+
+/// Runs what needs no mesh again, on the bundle's own inputs, and compares check by check.
+fn again(args: &VerifyArgs, report: &sekat_evidence::verify::Report) -> anyhow::Result<Vec<Diagnostic>> {
+    let unfounded = |path: String, message: String| {
+        let help = "the signer has to explain this; a bundle is best verified by the version that made it";
+        let span = Span { file: args.bundle.join(path).display().to_string(), ..Span::default() };
+        Diagnostic::error(sekat_evidence::verify::UNREPEATED, span, message, help)
+    };
+    let unusable = |error| vec![unfounded("inputs".to_owned(), format!("its inputs cannot be used: {error:#}"))];
+    let inputs = match Inputs::of(&args.bundle) {
+        Ok(inputs) => inputs,
+        Err(error) => return Ok(unusable(error)),
+    };
+    let mut layers = match inputs.run() {
+        Ok(Ok(written)) => written.layers.to_vec(),
+        Ok(Err(found)) => return Ok(found),
+        Err(error) => return Ok(unusable(error)),
+    };
+    if args.packets {
+        layers.push(inputs.packets()?);
+    }
+    let made_by = report.facts.as_ref().map_or("", |facts| &facts.tool_version);
+    let differs = |layer: Layer| {
+        let stated = report.layers.iter().find(|stated| stated.name == layer.name)?;
+        let at = stated.checks.iter().zip(&layer.checks).position(|(stated, found)| stated != found);
+        let same = at.is_none() && stated.checks.len() == layer.checks.len() && stated.not_run == layer.not_run;
+        let at = at.unwrap_or_else(|| stated.checks.len().min(layer.checks.len()));
+        let found = layer.checks.get(at).map_or("nothing more", |check| &check.subject);
+        let message = format!(
+            "{}: run again, line {} is `{found}`; made by sekat {made_by}, run again by {}",
+            layer.name,
+            at + 1,
+            env!("CARGO_PKG_VERSION")
+        );
+        (!same).then(|| unfounded(format!("layers/{}.jsonl", layer.name), message))
+    };
+    Ok(layers.into_iter().filter_map(differs).collect())
 }
 
 const fn exit(verdict: Verdict) -> Exit {

@@ -24,24 +24,37 @@ pub(crate) struct Manifests {
 }
 
 /// What manifests do not say.
-#[derive(Clone, clap::Args)]
-struct Unsaid {
+#[derive(Clone, clap::Args, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Unsaid {
     /// A range of addresses from which pods have theirs. By default all private ranges.
-    #[arg(long, value_name = "CIDR", value_parser = Range::parse)]
-    pod_range: Vec<Range>,
+    #[arg(long, value_name = "CIDR", value_parser = range)]
+    pod_range: Vec<String>,
     /// A kind that sekat does not know and that does not bear on who can connect.
     #[arg(long, value_name = "KIND")]
     harmless_kind: Vec<String>,
 }
 
+/// The text of a range that can be parsed.
+fn range(text: &str) -> Result<String, String> {
+    Range::parse(text).map(|_| text.to_owned())
+}
+
 impl Manifests {
+    pub(crate) const fn new(paths: Vec<PathBuf>, unsaid: Unsaid) -> Self {
+        Self { paths, unsaid }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
 
-    /// The same of other files.
-    pub(crate) fn of(&self, paths: &[PathBuf]) -> Self {
-        Self { paths: paths.to_vec(), ..self.clone() }
+    /// The same, of `default` if nobody has named any.
+    pub(crate) fn or(&self, default: &str) -> Self {
+        if self.is_empty() { Self { paths: vec![default.into()], ..self.clone() } } else { self.clone() }
+    }
+
+    pub(crate) const fn unsaid(&self) -> &Unsaid {
+        &self.unsaid
     }
 
     pub(crate) fn paths(&self) -> &[PathBuf] {
@@ -57,7 +70,7 @@ impl Manifests {
 fn analyse(paths: &[PathBuf], unsaid: &Unsaid) -> (Option<Analysis>, Vec<Diagnostic>) {
     let mut options = Options { harmless_kinds: unsaid.harmless_kind.clone(), ..Options::default() };
     if !unsaid.pod_range.is_empty() {
-        options.pod_ranges.clone_from(&unsaid.pod_range);
+        options.pod_ranges = unsaid.pod_range.iter().filter_map(|text| Range::parse(text).ok()).collect();
     }
     let (sources, mut found) = gather(paths);
     if !found.is_empty() {

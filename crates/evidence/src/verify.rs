@@ -29,9 +29,11 @@ pub const ADDED: &str = "SK0804";
 pub const UNFOUNDED: &str = "SK0805";
 /// The bundle does not name the one that is given as the one before it.
 pub const UNCHAINED: &str = "SK0806";
+/// A layer that can be run again on the inputs in the bundle comes to something else than is stated.
+pub const UNREPEATED: &str = "SK0807";
 
 /// Every code with its rule.
-pub const CODES: [(&str, &str); 7] = [
+pub const CODES: [(&str, &str); 8] = [
     (MALFORMED, "Each part of a bundle can be read and is what it should be."),
     (UNSIGNED, "The statement is signed by the key that is trusted."),
     (CHANGED, "Each file has the bytes that the signed list says."),
@@ -39,6 +41,7 @@ pub const CODES: [(&str, &str); 7] = [
     (ADDED, "Each file is in the signed list."),
     (UNFOUNDED, "What is stated of a layer follows from its checks."),
     (UNCHAINED, "A bundle names the one before it."),
+    (UNREPEATED, "A layer that is run again on the inputs in the bundle comes to what is stated."),
 ];
 
 /// The largest statement and the largest list.

@@ -26,6 +26,17 @@ pub struct Checked {
     pub witnesses: Vec<Explanation>,
 }
 
+/// An ordered pair of ends between which only what was meant is possible, and all of it is certain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// Who connects.
+    pub src: String,
+    /// To whom.
+    pub dst: String,
+    /// At which ports that is possible, as rows of connections say it; empty if at none.
+    pub open: String,
+}
+
 /// What a party of the intent may do, and what it is.
 struct Party<'a> {
     name: &'a str,
@@ -73,7 +84,12 @@ impl Analysis {
     /// workloads towards them, and of all of them and the addresses outside.
     #[must_use]
     pub fn check(&self, intent: &Intent) -> Checked {
-        let mut check = Check::new(self, intent);
+        self.check_each(intent, |_| {})
+    }
+
+    /// The same, and tells each sound pair.
+    pub fn check_each(&self, intent: &Intent, mut sound: impl FnMut(Pair)) -> Checked {
+        let mut check = Check::new(self, intent, &mut sound);
         let strangers = check.strangers();
         for to in 0..check.parties.len() {
             for from in 0..check.parties.len() {
@@ -101,7 +117,8 @@ impl Analysis {
     }
 }
 
-struct Check<'a> {
+struct Check<'a, 's> {
+    sound: &'s mut dyn FnMut(Pair),
     analysis: &'a Analysis,
     intent: &'a Intent,
     parties: Vec<Party<'a>>,
@@ -122,8 +139,8 @@ enum Other {
     Outside(Range, u32),
 }
 
-impl<'a> Check<'a> {
-    fn new(analysis: &'a Analysis, intent: &'a Intent) -> Self {
+impl<'a, 's> Check<'a, 's> {
+    fn new(analysis: &'a Analysis, intent: &'a Intent, sound: &'s mut dyn FnMut(Pair)) -> Self {
         let mut parties = Vec::new();
         let mut add = |name: &'a str, place: &'a Place, ports: &'a [Port], span: Span| {
             parties.push(Party { name, place, ports, span, members: members(analysis, place) });
@@ -153,6 +170,7 @@ impl<'a> Check<'a> {
         }
         let endpoints = intent.platform.dns.iter().chain(&intent.platform.telemetry);
         Self {
+            sound,
             analysis,
             intent,
             parties,
@@ -331,7 +349,23 @@ impl<'a> Check<'a> {
             self.checked.findings.push(Diagnostic { code, severity, span: at, message, help });
             self.checked.witnesses.push(witness);
         }
-        self.checked.sound += usize::from(is_sound);
+        if is_sound {
+            self.checked.sound += 1;
+            let (mut src, mut dst) = (self.name(other), self.analysis.name(workload));
+            if direction == Direction::Egress {
+                std::mem::swap(&mut src, &mut dst);
+            }
+            let open = if conn.possible.is_empty() { String::new() } else { conn.possible.to_string() };
+            (self.sound)(Pair { src, dst, open });
+        }
+    }
+
+    fn name(&self, other: Other) -> String {
+        match other {
+            Other::Workload(at) => self.analysis.name(at),
+            Other::AnyPod => "any pod".to_owned(),
+            Other::Outside(range, _) => range.to_string(),
+        }
     }
 
     fn explain(&self, workload: usize, direction: Direction, other: Other, ports: &PortSet) -> Explanation {

@@ -28,7 +28,7 @@ pub use analysis::{Analysis, Summary};
 pub use diff::{Change, Diff, Relation, diff};
 pub use explain::{Explanation, Reason, Verdict};
 pub use input::{Source, gather, read};
-pub use intent::Checked;
+pub use intent::{Checked, Pair};
 pub use list::{GATEWAY, INGRESS_CONTROLLER, Row};
 pub use plan::Direction;
 pub use recheck::{End, Recheck};

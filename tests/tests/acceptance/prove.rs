@@ -9,6 +9,8 @@ use std::process::Command;
 use acceptance::cli::{self, Ran, repository};
 use acceptance::wire::{Identity, handshake, tls};
 use acceptance::{Mesh, Options};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -92,17 +94,61 @@ async fn a_mesh_is_proven_and_each_planted_fault_is_named() {
     assert_eq!(changed.code, Some(3));
     assert!(changed.stderr.contains("SK0802") && changed.stderr.contains("report.html"), "{}", changed.stderr);
 
+    forged_with_the_signers_key(&world);
     what_is_written(&world);
     what_happens(&world).await;
 }
 
+/// Somebody who holds the key, and puts other manifests into a bundle than those that were judged.
+fn forged_with_the_signers_key(world: &World) {
+    assert_eq!(world.prove("forged", &[]).code, Some(0));
+    let bundle = world.out("forged");
+    let policies = "inputs/manifests/0/base/policies/sekat-commerce.yaml";
+    let sha256 = |bytes: &[u8]| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let before = fs::read(bundle.join(policies)).unwrap();
+    let after = [&before[..], WIDE.as_bytes()].concat();
+    fs::write(bundle.join(policies), &after).unwrap();
+
+    let entry = |bytes: &[u8]| format!(r#""{policies}","sha256":"{}","size":{}}}"#, sha256(bytes), bytes.len());
+    let list = fs::read(bundle.join("manifest.json")).unwrap();
+    replace(&bundle.join("manifest.json"), &entry(&before), &entry(&after));
+    let forged_list = fs::read(bundle.join("manifest.json")).unwrap();
+
+    let path = bundle.join("attestation.dsse.json");
+    let mut envelope: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let statement = BASE64.decode(envelope["payload"].as_str().unwrap()).unwrap();
+    let statement = String::from_utf8(statement).unwrap().replace(&sha256(&list), &sha256(&forged_list));
+    let kind = envelope["payloadType"].as_str().unwrap();
+    let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
+    let key = fs::read_to_string(world.mesh.data().join("evidence/signing.key")).unwrap();
+    let key: String = key.lines().filter(|line| !line.starts_with("-----")).collect();
+    let key = ring::signature::Ed25519KeyPair::from_pkcs8_maybe_unchecked(&BASE64.decode(key).unwrap()).unwrap();
+    envelope["signatures"][0]["sig"] = BASE64.encode(key.sign(signed.as_bytes())).into();
+    envelope["payload"] = BASE64.encode(&statement).into();
+    let before = fs::read_to_string(&path).unwrap();
+    let old: serde_json::Value = serde_json::from_str(&before).unwrap();
+    // In the order of keys that it was written in.
+    let text = before
+        .replace(old["payload"].as_str().unwrap(), envelope["payload"].as_str().unwrap())
+        .replace(old["signatures"][0]["sig"].as_str().unwrap(), envelope["signatures"][0]["sig"].as_str().unwrap());
+    fs::write(&path, text).unwrap();
+    let Ran { code, stdout, stderr } = verify(&bundle);
+    assert_eq!((code, stdout.trim()), (Some(3), "VIOLATED"), "{stderr}");
+    assert!(stderr.contains("SK0807") && stderr.contains("layers/network.jsonl"), "{stderr}");
+}
+
+/// A policy that lets everybody into commerce.
+const WIDE: &str = "\n---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: wide, namespace: \
+                    sekat-commerce}\nspec: {podSelector: {}, ingress: [{}]}\n";
+
 /// Faults in contracts, code and manifests: these leave no trace in the mesh.
 fn what_is_written(world: &World) {
     let copy = world.copy(&["deploy/kubernetes/base"]);
-    let wide = "\n---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: wide, namespace: sekat-commerce}\n\
-                spec: {podSelector: {}, ingress: [{}]}\n";
     let policies = copy.join("base/policies/sekat-commerce.yaml");
-    OpenOptions::new().append(true).open(policies).unwrap().write_all(wide.as_bytes()).unwrap();
+    OpenOptions::new().append(true).open(policies).unwrap().write_all(WIDE.as_bytes()).unwrap();
     let base = copy.join("base");
     world.violated("policy", &["-f", base.to_str().unwrap()], &["SK0510", "payment"]);
 

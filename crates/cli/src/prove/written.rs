@@ -2,7 +2,7 @@
 
 use sekat_evidence::{Check, Layer, LayerName};
 use sekat_policy::{Diagnostic, Intent};
-use sekat_reach::Analysis;
+use sekat_reach::{Analysis, Pair};
 
 /// Each method, and everything that is wrong with what is meant.
 pub(super) fn contracts(intent: &Intent, findings: &[Diagnostic]) -> Layer {
@@ -27,13 +27,17 @@ pub(super) fn code(intent: &Intent, findings: &[Diagnostic]) -> Layer {
 /// The manifests against what is meant.
 pub(super) fn network(intent: &Intent, analysis: Option<&Analysis>, unread: &[Diagnostic]) -> Layer {
     let Some(analysis) = analysis else { return layer(LayerName::Network, [], unread) };
-    let checked = analysis.check(intent);
-    let sound = Check::holds(
-        format!("{} of {} ordered pairs of ends", checked.sound, checked.pairs),
-        "each can reach the other exactly where an edge is declared",
-    );
+    let mut sound = Vec::new();
+    let checked = analysis.check_each(intent, |Pair { src, dst, open }| {
+        let subject = format!("{src} -> {dst}");
+        sound.push(if open.is_empty() {
+            Check::holds(subject, "no connection is possible, and none is meant")
+        } else {
+            Check { observed: open, ..Check::holds(subject, "possible where it is meant, and nowhere else") }
+        });
+    });
     let findings: Vec<_> = unread.iter().cloned().chain(checked.findings).collect();
-    layer(LayerName::Network, [sound], &findings)
+    layer(LayerName::Network, sound, &findings)
 }
 
 /// Checks that hold, and findings. What is named in a finding does not hold as well.

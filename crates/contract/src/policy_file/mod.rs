@@ -81,6 +81,16 @@ pub fn read(path: &Path) -> Read {
     }
 }
 
+/// What the policy file at `path` names as its contracts, relative to its folder. What cannot be read names none: [`read`]
+/// says so.
+#[must_use]
+pub fn protos(path: &Path) -> Vec<String> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Vec::new() };
+    let mut reader = Reader { file: "", findings: Vec::new() };
+    let Some(root) = document(&mut reader, &text) else { return Vec::new() };
+    reader.texts(root.get("protos"), values::any).into_iter().map(|(name, _)| name).collect()
+}
+
 /// The same for a `text`, which findings name `file`, and whose contracts lie below `folder`.
 #[must_use]
 pub fn read_text(file: &str, text: &str, folder: &Path) -> Read {
