@@ -76,6 +76,8 @@ pub struct Running {
     pub bank_control: String,
     /// Where spans go.
     pub otlp: String,
+    /// The witness's address, if there is one.
+    pub witness: Option<String>,
     /// Jaeger's address, if there is one.
     pub jaeger: Option<String>,
     /// Mesh addresses by workload; catalog's feed is `catalog-feed`.

@@ -232,21 +232,23 @@ impl Test<'_> {
         Ok(case)
     }
 
-    /// A store that silently shows at most three traces, filled with the sample and with planted ones, and one that
-    /// cannot show more than three whatever is asked.
+    /// A store that silently shows at most three traces, filled with the sample and with planted ones at the moments at
+    /// which they began, and one that cannot show more than three whatever is asked.
     fn truncated_query(&self) -> Case {
         const LIMIT: usize = 3;
         let planted = (1..=20).flat_map(|number| self.stage.pair(number));
-        let mut stored: BTreeMap<[u8; 16], Range<u64>> = BTreeMap::new();
+        let mut stored: BTreeMap<[u8; 16], u64> = BTreeMap::new();
+        let mut moments: BTreeMap<u64, usize> = BTreeMap::new();
         for span in self.spans.iter().take(200).cloned().chain(planted) {
-            let times = stored.entry(span.trace_id).or_insert(span.start_ns..span.start_ns + 1);
-            times.start = times.start.min(span.start_ns);
-            times.end = times.end.max(span.start_ns + 1);
+            // What no store can show apart is left out.
+            if !stored.contains_key(&span.trace_id) && moments.get(&span.start_ns).is_none_or(|same| same + 1 < LIMIT) {
+                stored.insert(span.trace_id, span.start_ns);
+                *moments.entry(span.start_ns).or_default() += 1;
+            }
         }
-        let last = stored.values().map(|times| times.end).max().unwrap_or(1);
+        let last = moments.last_key_value().map_or(1, |(last, _)| last + 1);
         let answer = |slice: &Range<u64>, blind: bool| {
-            let hit = |times: &Range<u64>| blind || (times.start < slice.end && slice.start < times.end);
-            let shown = stored.iter().filter(|(_, times)| hit(times)).take(LIMIT);
+            let shown = stored.iter().filter(|(_, began)| blind || slice.contains(began)).take(LIMIT);
             let traces: slices::Traces = shown.map(|(trace, _)| (*trace, 1)).collect();
             Ok::<_, Infallible>(Answer { payload: traces.clone(), traces })
         };

@@ -16,6 +16,7 @@ use crate::findings;
 use crate::layout::Layout;
 use crate::meant::Meant;
 use crate::story::Format;
+use crate::witness::CHAIN;
 
 /// Where spans come from.
 #[derive(Clone, clap::Args)]
@@ -24,6 +25,9 @@ struct Sources {
     /// OTLP files, or folders of them: protobuf, or JSON with one message a line.
     #[arg(value_name = "SPANS")]
     files: Vec<PathBuf>,
+    /// The segments that a `sekat witness` wrote: each span is bound to the certificate with which it was sent.
+    #[arg(long, value_name = "DIR")]
+    witness: Option<PathBuf>,
     /// The data directory of a mesh that `sekat up` runs or ran: its spans, counters, access records and logs.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -164,6 +168,11 @@ fn read(reading: &Reading, intent: &Intent, require_coverage: bool) -> anyhow::R
     for path in &reading.sources.files {
         unread.extend(files::read(path, &mut audit).1);
     }
+    if let Some(segments) = &reading.sources.witness {
+        let (spans, found) = sekat_audit::segments::read(segments, CHAIN, &mut audit);
+        ensure!(spans > 0 || !found.is_empty(), "no witness has written spans in {}", segments.display());
+        unread.extend(found);
+    }
     if let Some(data) = &reading.sources.data {
         of_mesh(&Layout::new(data)?, intent, &mut audit, &mut unread)?;
     }
@@ -191,6 +200,9 @@ pub(crate) fn of_mesh(
         return Err(Usage(message).into());
     }
     unread.extend(files::read(&layout.traces(), audit).1);
+    if layout.witness().is_dir() {
+        unread.extend(sekat_audit::segments::read(&layout.witness(), CHAIN, audit).1);
+    }
     for workload in &intent.workloads {
         let name = workload.name.as_str();
         let store = layout.store(name);

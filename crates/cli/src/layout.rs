@@ -40,6 +40,10 @@ impl Layout {
     pub(crate) fn trust(&self) -> PathBuf {
         self.root.join("trust")
     }
+    /// The roots of the witness's trust domain.
+    pub(crate) fn witness_bundle(&self) -> PathBuf {
+        self.trust().join("witness.pem")
+    }
     /// Private keys and certificates of one process; nobody else's.
     pub(crate) fn secrets(&self, workload: &str) -> PathBuf {
         self.root.join("secrets").join(workload)
@@ -49,6 +53,10 @@ impl Layout {
     }
     pub(crate) fn traces(&self) -> PathBuf {
         self.root.join("traces")
+    }
+    /// What a witness of the spans wrote: hash-chained segments.
+    pub(crate) fn witness(&self) -> PathBuf {
+        self.root.join("witness")
     }
     /// What one proof leaves for the next: the signer's key, the digest of the newest bundle, the probes so far.
     pub(crate) fn evidence(&self) -> PathBuf {
@@ -82,8 +90,10 @@ pub(crate) struct Running {
     pub(crate) ops_identity: PathBuf,
     /// The bank simulator's control address.
     pub(crate) bank_control: String,
-    /// Where spans go: `file:DIR` or the URL of an OTLP receiver.
+    /// Where spans of clients go: `file:DIR` or the URL of an OTLP receiver.
     pub(crate) otlp: String,
+    /// Where the mesh's own go instead, if `up` started a witness of them.
+    pub(crate) witness: Option<String>,
     /// Jaeger's address, if `up` started one.
     pub(crate) jaeger: Option<String>,
     /// Mesh addresses by workload; catalog's feed is `catalog-feed`.

@@ -16,6 +16,7 @@ mod reach;
 mod story;
 mod trace;
 mod up;
+mod witness;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ enum Command {
     Prove(prove::Args),
     /// Checks evidence again: every byte, the signature, and that the verdict follows.
     Verify(prove::VerifyArgs),
+    /// Takes spans over mutual TLS, keeps them in hash-chained segments with who sent them, and passes them on.
+    Witness(witness::Args),
     /// Prints a completion script for a shell.
     Completions {
         /// The shell.
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Command::Learn(args) => audit::learn(&args),
         Command::Shadow(args) => audit::shadow(&args),
         Command::Prove(args) => runtime().and_then(|runtime| runtime.block_on(prove::run(args))),
+        Command::Witness(args) => runtime().and_then(|runtime| runtime.block_on(witness::run(args))),
         Command::Verify(args) => prove::verify(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sekat", &mut std::io::stdout());

@@ -128,7 +128,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     run.add(traces::records(&report, chains(&intent, &layout)?));
 
     let mut timeline = spans::OfTrace::new(&intent, unhex(&story.trace_id).unwrap_or_default());
-    spans::read(&layout.traces(), &mut timeline)?;
+    spans::read(&layout, &mut timeline)?;
     let facts = facts(&layout, &intent, &inputs, &report, started)?;
     let input = report::Input {
         layers: run.layers.clone(),

@@ -23,7 +23,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use self::network::Listeners;
 use self::ports::Ports;
-use self::processes::{BANK, Surroundings, WORKLOADS};
+use self::processes::{BANK, Surroundings, WITNESS, WORKLOADS};
 use self::supervisor::Supervised;
 use crate::exit::Exit;
 use crate::layout::{Layout, Running};
@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Jaeger's binary.
     #[arg(long, value_name = "FILE", env = "SEKAT_JAEGER", default_value = "jaeger")]
     jaeger_binary: std::path::PathBuf,
+    /// Start `sekat witness`, and send spans there over mutual TLS: who sent them is then part of the evidence.
+    #[arg(long, conflicts_with_all = ["jaeger", "otlp"])]
+    witness: bool,
     /// Make one purchase, print its story, drain and exit.
     #[arg(long)]
     once: bool,
@@ -59,7 +62,7 @@ pub(crate) struct Args {
     port_base: u16,
     /// Run every process in a network namespace of its own, as the pod of its name in these manifests and under their
     /// network policies. May be given several times. Needs root.
-    #[arg(short = 'f', long = "manifests", value_name = "PATH", conflicts_with_all = ["jaeger", "otlp"])]
+    #[arg(short = 'f', long = "manifests", value_name = "PATH", conflicts_with_all = ["jaeger", "otlp", "witness"])]
     manifests: Vec<std::path::PathBuf>,
     /// Do not seed an empty store.
     #[arg(long)]
@@ -89,7 +92,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
         .with_context(|| format!("the data directory {} cannot be made", layout.root().display()))?;
     let _lock = lock(&layout)?;
     drop(std::fs::remove_file(layout.running()));
-    let ports = Ports::claim(args.port_base, args.jaeger)?;
+    let ports = Ports::claim(args.port_base, args.jaeger, args.witness)?;
     let listeners = match args.manifests.as_slice() {
         [] => Listeners::on_loopback(ports),
         manifests => Listeners::in_pods(ports, manifests)?,
@@ -133,14 +136,28 @@ async fn serve(
     } else {
         args.otlp.clone().unwrap_or_else(|| format!("file:{}", layout.traces().display()))
     };
+    let mut settings = args.settings.clone();
+    // An app has no identity with which it could send its own spans to the witness: they stay in files.
+    let of_apps = otlp.clone();
+    let otlp = if args.witness {
+        settings.push(("SEKAT_OTLP_PEER".to_owned(), authority::witness_id()));
+        settings.push(("SEKAT_OTLP_BUNDLE".to_owned(), layout.witness_bundle().display().to_string()));
+        format!("https://{}", ports.address(WITNESS)?)
+    } else {
+        otlp
+    };
     let programs = std::env::current_exe()?.parent().context("sekat has no directory")?.to_path_buf();
-    let surroundings = Surroundings { layout, listeners: mesh.listeners, otlp: &otlp, programs, extra: &args.settings };
+    let surroundings = Surroundings { layout, listeners: mesh.listeners, otlp: &otlp, programs, extra: &settings };
+    if args.witness {
+        let process = surroundings.witness(ports.address(WITNESS)?)?;
+        mesh.processes.push(Supervised::start(process, mesh.restarts.clone())?);
+    }
     mesh.processes.push(Supervised::start(surroundings.bank()?, mesh.restarts.clone())?);
     for workload in &WORKLOADS {
         mesh.processes.push(Supervised::start(surroundings.process(workload)?, mesh.restarts.clone())?);
     }
     mesh.wait_for_health().await?;
-    let running = mesh.describe(args, &otlp)?;
+    let running = mesh.describe(args, &of_apps)?;
     eprintln!("{} processes healthy after {} ms", mesh.processes.len(), started.elapsed().as_millis());
     if !args.no_seed {
         seeding::seed_if_empty(&running).await?;
@@ -235,6 +252,7 @@ impl<'a> Mesh<'a> {
             ops_identity: self.layout.identity("ops"),
             bank_control: address("bank control")?,
             otlp: otlp.to_owned(),
+            witness: if args.witness { Some(format!("https://{}", address(WITNESS)?)) } else { None },
             jaeger: if args.jaeger { Some(format!("http://{}", address("jaeger ui")?)) } else { None },
             mesh,
             health,
@@ -285,17 +303,18 @@ impl<'a> Mesh<'a> {
     }
 }
 
-struct Stop {
+/// Ctrl-C, or a polite kill.
+pub(crate) struct Stop {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Stop {
-    fn listen() -> anyhow::Result<Self> {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn requested(&mut self) {
+    pub(crate) async fn requested(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -315,7 +334,10 @@ fn tell(running: &Running, layout: &Layout, format: Format) -> anyhow::Result<()
     eprintln!("  commerce   https://{}   gRPC and gRPC-Web, buying", running.commerce_edge);
     eprintln!("  providers  https://{}   notifications", running.notify_ingress);
     eprintln!("  {BANK}       http://{}    the simulator's controls", running.bank_control);
-    eprintln!("  traces     {}", running.jaeger.as_deref().unwrap_or(&running.otlp));
+    match &running.witness {
+        Some(witness) => eprintln!("  traces     {root}/witness, by the witness at {witness}"),
+        None => eprintln!("  traces     {}", running.jaeger.as_deref().unwrap_or(&running.otlp)),
+    }
     eprintln!("  logs       {root}/logs");
     if !running.pods.is_empty() {
         eprintln!("  network    each process in a namespace of its own, under the policies of the manifests");

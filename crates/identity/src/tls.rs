@@ -24,8 +24,8 @@ pub use web::{web_client_config, web_server_config};
 
 use crate::id::SpiffeId;
 use crate::rejection::Rejection;
-use crate::source::Source;
-use crate::verify::check_profile;
+use crate::source::{Source, TrustBundle};
+use crate::verify::{check_chain, check_profile};
 use crate::watch::sha256;
 
 /// The ALPN name of HTTP/2 (RFC 9113, section 3.1): the only protocol between workloads.
@@ -59,10 +59,22 @@ pub fn server_config(source: &Source, trust: ClientTrust) -> Arc<ServerConfig> {
 /// domain. The server name that the connection is made with is neither sent nor checked; an IP address will do.
 #[must_use]
 pub fn client_config(source: &Source, expected: SpiffeId) -> Arc<ClientConfig> {
+    client(source, expected, None)
+}
+
+/// The same for a server of a trust domain that no listener of this workload is to trust, such as whoever takes its spans:
+/// the server has to be `expected` by `bundle` alone. The client's key follows the rotation of `source`; the bundle stays
+/// what it is.
+#[must_use]
+pub fn client_config_beyond(source: &Source, expected: SpiffeId, bundle: TrustBundle) -> Arc<ClientConfig> {
+    client(source, expected, Some(bundle))
+}
+
+fn client(source: &Source, expected: SpiffeId, beyond: Option<TrustBundle>) -> Arc<ClientConfig> {
     let verifier = Verifier::new(source);
     let mut config = tls13(ClientConfig::builder_with_provider(provider()))
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerVerifier { verifier, expected }))
+        .with_custom_certificate_verifier(Arc::new(ServerVerifier { verifier, expected, beyond }))
         .with_client_cert_resolver(Arc::new(CurrentKey(source.clone())));
     config.alpn_protocols = vec![H2.to_vec()];
     config.resumption = Resumption::disabled();
@@ -249,6 +261,8 @@ impl ClientCertVerifier for ClientVerifier {
 struct ServerVerifier {
     verifier: Verifier,
     expected: SpiffeId,
+    /// The only bundle that counts, if it is none of the source's.
+    beyond: Option<TrustBundle>,
 }
 
 impl ServerCertVerifier for ServerVerifier {
@@ -260,7 +274,17 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let found = self.verifier.chain(leaf, intermediates, ClientTrust::OwnAndFederated, now)?;
+        let found = match &self.beyond {
+            None => self.verifier.chain(leaf, intermediates, ClientTrust::OwnAndFederated, now)?,
+            Some(bundle) => {
+                let chain: Vec<_> = std::iter::once(leaf).chain(intermediates).cloned().collect();
+                let bundle_of = |id: &SpiffeId| {
+                    let own = id.trust_domain() == bundle.trust_domain();
+                    own.then_some(bundle).ok_or_else(|| Rejection::ForeignTrustDomain { claimed: id.clone() })
+                };
+                check_chain(&chain, bundle_of, self.verifier.algorithms.all, now)?.id
+            }
+        };
         if found == self.expected {
             Ok(ServerCertVerified::assertion())
         } else {

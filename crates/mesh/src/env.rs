@@ -122,6 +122,17 @@ impl FromEnv for PathBuf {
     }
 }
 
+impl FromEnv for sekat_identity::SpiffeId {
+    const EXPECTED: &'static str = "a workload's SPIFFE ID, for instance spiffe://shop.example/payment";
+    fn from_env(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+    #[expect(clippy::expect_used, reason = "a constant that a test parses")]
+    fn placeholder() -> Self {
+        "spiffe://placeholder/placeholder".parse().expect("it is a SPIFFE ID")
+    }
+}
+
 impl FromEnv for SocketAddr {
     const EXPECTED: &'static str = "an address and a port, for instance 127.0.0.1:8443";
     fn from_env(text: &str) -> Option<Self> {
@@ -189,6 +200,13 @@ impl FromEnv for Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_for_an_identity_is_one() {
+        let mut env = Env::from_vars([("SEKAT_A", "payment")]);
+        assert_eq!(env.required::<sekat_identity::SpiffeId>("SEKAT_A").as_str(), "spiffe://placeholder/placeholder");
+        assert!(env.finish().unwrap_err().to_string().contains("SPIFFE ID"));
+    }
 
     #[test]
     fn every_problem_is_reported_by_name_and_no_value_is_repeated() {

@@ -15,7 +15,8 @@
 //! | `SEKAT_UPSTREAM_<WORKLOAD>`, `…_FEED` | `host:port[,host:port]` of each workload that is called |
 //! | `SEKAT_TRUST_DIR` | `account-token.pem`, with which end users' tokens are verified |
 //! | `SEKAT_WEB_TLS_DIR` | `tls.crt` and `tls.key` of the public listener |
-//! | `SEKAT_OTLP` | `http://host:port` (OTLP/gRPC) or `file:/directory` |
+//! | `SEKAT_OTLP` | `http://host:port` or `https://host:port` (OTLP/gRPC), or `file:/directory` |
+//! | `SEKAT_OTLP_PEER`, `SEKAT_OTLP_BUNDLE` | with `https`: the receiver's SPIFFE ID, and a file with the roots of its trust domain; it gets this workload's SVID |
 //! | `SEKAT_SAMPLE_RATIO` | the share of the traces beginning here that is recorded, 0 to 1; default 1 |
 //! | `SEKAT_DATA_DIR` | also takes `<workload>.counters.json`, written every 5 s and at the end; those of earlier runs stay beside it |
 //! | `SEKAT_PROFILE` | `dev` or `prod`, the default |

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use sekat_identity::end_user::Audience;
 use sekat_identity::jws::VerifyingKeys;
-use sekat_identity::{Source, SourceError, SpiffeId};
+use sekat_identity::tls::client_config_beyond;
+use sekat_identity::{Source, SourceError, SpiffeId, TrustBundle};
 use sekat_policy::{Api, Listener};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
@@ -42,6 +44,9 @@ pub struct Settings {
     pub(crate) listen: Listen,
     upstreams: BTreeMap<String, Addresses>,
     otlp: Option<Target>,
+    /// Who the OTLP receiver has to be, and the roots of its trust domain; `https` needs both.
+    otlp_peer: Option<SpiffeId>,
+    otlp_bundle: Option<PathBuf>,
     sample_ratio: f64,
     pub(crate) profile: Profile,
     trust_dir: Option<PathBuf>,
@@ -94,6 +99,12 @@ impl Settings {
         if !(0.0..=1.0).contains(&sample_ratio) {
             env.problem("SEKAT_SAMPLE_RATIO", "must be between 0 and 1");
         }
+        let otlp: Option<Target> = env.maybe("SEKAT_OTLP");
+        let (otlp_peer, otlp_bundle) = (env.maybe("SEKAT_OTLP_PEER"), env.maybe("SEKAT_OTLP_BUNDLE"));
+        let is_encrypted = otlp.as_ref().is_some_and(Target::is_encrypted);
+        if is_encrypted != otlp_peer.is_some() || is_encrypted != otlp_bundle.is_some() {
+            env.problem("SEKAT_OTLP", "is https: exactly if SEKAT_OTLP_PEER and SEKAT_OTLP_BUNDLE say who is there");
+        }
         Self {
             identity_dir: env.required("SEKAT_IDENTITY_DIR"),
             listen: Listen {
@@ -103,7 +114,9 @@ impl Settings {
                 health: env.maybe("SEKAT_HEALTH_LISTEN"),
             },
             upstreams: env.with_prefix(UPSTREAM_PREFIX),
-            otlp: env.maybe("SEKAT_OTLP"),
+            otlp,
+            otlp_peer,
+            otlp_bundle,
             sample_ratio,
             profile: env.optional("SEKAT_PROFILE", Profile::Prod),
             trust_dir: env.maybe("SEKAT_TRUST_DIR"),
@@ -115,6 +128,15 @@ impl Settings {
             log: env.optional("SEKAT_LOG", log::Filter::info()),
             log_format: env.optional("SEKAT_LOG_FORMAT", log::Format::Human),
         }
+    }
+
+    /// TLS to the OTLP receiver, if it is to be proven to each other who is there.
+    fn otlp_tls(&self, source: &Source) -> Result<Option<Arc<ClientConfig>>, ConfigError> {
+        let (Some(peer), Some(path)) = (&self.otlp_peer, &self.otlp_bundle) else { return Ok(None) };
+        let unusable = |source| ConfigError::Material { name: "SEKAT_OTLP_BUNDLE", source };
+        let pem = std::fs::read(path).map_err(|source| ConfigError::OtlpBundle { source })?;
+        let bundle = TrustBundle::from_pem(peer.trust_domain(), &pem).map_err(unusable)?;
+        Ok(Some(client_config_beyond(source, peer.clone(), bundle)))
     }
 
     /// The recorder of the spans that these settings ask for.
@@ -176,6 +198,12 @@ pub enum ConfigError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The roots of the OTLP receiver cannot be read.
+    #[error("SEKAT_OTLP_BUNDLE: the file cannot be read")]
+    OtlpBundle {
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// What is received cannot be copied.
     #[error("SEKAT_RECEIVED_FILE: the file cannot be written")]
     Received {
@@ -229,11 +257,12 @@ impl Mesh {
         let id = source.id();
         let received = settings.received_file.as_deref().map(Received::open).transpose();
         let received = received.map_err(|source| ConfigError::Received { source })?;
+        let otlp = settings.otlp.as_ref().map(|target| Ok::<_, ConfigError>((target, settings.otlp_tls(&source)?)));
         let telemetry = Telemetry::start(
             workload,
             domain_of(&id),
             recorder,
-            settings.otlp.as_ref(),
+            otlp.transpose()?,
             settings.data_dir.as_deref(),
             received,
         )

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde::Serialize;
 
 use counters::{CallCount, Counters, RefusedConnections};
@@ -74,7 +75,7 @@ impl Telemetry {
         workload: &'static str,
         domain: &str,
         recorder: Arc<Recorder>,
-        target: Option<&Target>,
+        target: Option<(&Target, Option<Arc<ClientConfig>>)>,
         data_dir: Option<&Path>,
         received: Option<Arc<Received>>,
     ) -> io::Result<Arc<Self>> {

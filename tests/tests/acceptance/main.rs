@@ -18,3 +18,4 @@ mod prove;
 mod rotation;
 mod support;
 mod trace;
+mod witness;

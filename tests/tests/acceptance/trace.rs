@@ -92,7 +92,7 @@ async fn a_caller_that_lies_about_itself_is_recorded_as_its_certificate_says() {
     assert!(lies.is_empty(), "{lies:?}");
 }
 
-async fn get(url: &str) -> Option<(serde_json::Value, Bytes)> {
+pub(crate) async fn get(url: &str) -> Option<(serde_json::Value, Bytes)> {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let response = client.get(url.parse().expect("a URL")).await.ok()?;
     // Jaeger does not know the trace before its first span has come.

@@ -21,6 +21,9 @@ pub type Truncated = Vec<Range<u64>>;
 
 /// Halvings of one slice: an hour becomes less than a nanosecond long before.
 const DEPTH: u32 = 64;
+/// Questions of one reading. Traces that last long and overlap, more of them than an answer holds, are in every slice
+/// however small: without a bound, an hour of them would be asked for nanosecond by nanosecond.
+const QUESTIONS: u32 = 20_000;
 
 /// Reads `whole`, in any unit of time. `ask` queries a slice, its end excluded or not; `take` gets answers that are
 /// complete, or as complete as they become. A trace that lies in two slices comes twice.
@@ -36,8 +39,13 @@ pub fn read<P, E>(
     take: &mut impl FnMut(P) -> Result<(), E>,
 ) -> Result<Truncated, E> {
     let mut truncated = Vec::new();
-    let answer = ask(&whole)?;
-    halve(whole, answer, DEPTH, limit, ask, take, &mut truncated)?;
+    let mut questions = QUESTIONS;
+    let mut ask = |slice: &Range<u64>| {
+        questions = questions.saturating_sub(1);
+        Ok((ask(slice)?, questions > 0))
+    };
+    let (answer, _) = ask(&whole)?;
+    halve(whole, answer, DEPTH, limit, &mut ask, take, &mut truncated)?;
     Ok(truncated)
 }
 
@@ -46,7 +54,7 @@ fn halve<P, E>(
     answer: Answer<P>,
     depth: u32,
     limit: usize,
-    ask: &mut impl FnMut(&Range<u64>) -> Result<Answer<P>, E>,
+    ask: &mut impl FnMut(&Range<u64>) -> Result<(Answer<P>, bool), E>,
     take: &mut impl FnMut(P) -> Result<(), E>,
     truncated: &mut Truncated,
 ) -> Result<(), E> {
@@ -58,7 +66,7 @@ fn halve<P, E>(
         return take(answer.payload);
     }
     let (early, late) = (slice.start..middle, middle..slice.end);
-    let (first, second) = (ask(&early)?, ask(&late)?);
+    let ((first, _), (second, may_ask)) = (ask(&early)?, ask(&late)?);
     let mut both = first.traces.clone();
     for (trace, spans) in &second.traces {
         let known = both.entry(*trace).or_default();
@@ -68,8 +76,9 @@ fn halve<P, E>(
     if both == answer.traces && !full {
         return take(answer.payload);
     }
-    halve(early, first, depth - 1, limit, ask, take, truncated)?;
-    halve(late, second, depth - 1, limit, ask, take, truncated)
+    let depth = if may_ask { depth - 1 } else { 0 };
+    halve(early, first, depth, limit, ask, take, truncated)?;
+    halve(late, second, depth, limit, ask, take, truncated)
 }
 
 #[cfg(test)]
@@ -109,6 +118,18 @@ mod tests {
     fn what_a_store_cannot_show_is_named() {
         let (came, truncated) = read_all(&[5; 20], 10);
         assert_eq!((came.len(), truncated.as_slice()), (10, std::slice::from_ref(&(5..6))));
+    }
+
+    #[test]
+    fn traces_that_last_and_overlap_are_named_within_a_bound() {
+        let mut questions = 0;
+        let mut ask = |_: &Range<u64>| -> Result<Answer<()>, Infallible> {
+            questions += 1;
+            Ok(Answer { traces: (0..10_u128).map(|trace| (trace.to_be_bytes(), 1)).collect(), payload: () })
+        };
+        let Ok(truncated) = read(0..3_600_000_000_000, 10, &mut ask, &mut |()| Ok(()));
+        assert!(questions < QUESTIONS + 2 * DEPTH && questions > DEPTH, "{questions}");
+        assert_eq!(truncated.iter().map(|slice| slice.end - slice.start).sum::<u64>(), 3_600_000_000_000);
     }
 
     #[test]

@@ -82,7 +82,10 @@ fn copied(layout: &Layout, workload: &str, trace_id: &str) -> Option<Check> {
 
 /// All spans and all logs, and the stores of the domains that may hold nothing of the kind.
 fn places(intent: &Intent, layout: &Layout) -> Vec<Place> {
-    let mut places = vec![Place { subject: "all spans".to_owned(), path: layout.traces() }];
+    let mut places = vec![
+        Place { subject: "all spans".to_owned(), path: layout.traces() },
+        Place { subject: "all spans that a witness took".to_owned(), path: layout.witness() },
+    ];
     for workload in &intent.workloads {
         let name = &workload.name;
         places.push(Place { subject: format!("the log of {name}"), path: layout.log(name) });

@@ -196,7 +196,7 @@ fn words(status: &Status) -> String {
 pub(super) fn layer(probes: &[Probe], announced: &Announced, layout: &Layout) -> anyhow::Result<Layer> {
     let mut checks = Vec::new();
     let mut seen = Nonces::default();
-    spans::read(&layout.traces(), &mut seen)?;
+    spans::read(layout, &mut seen)?;
     let mut logged = BTreeSet::new();
     let callees: BTreeSet<&str> = probes.iter().map(|probe| probe.callee.as_str()).collect();
     for callee in callees {

@@ -4,16 +4,36 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use sekat_audit::segments;
 use sekat_audit::source::otlp;
 use sekat_audit::{Kind, Recorded, Resource, Sink, Span};
 use sekat_evidence::{Step, Timeline};
 use sekat_policy::Intent;
 
+use crate::layout::Layout;
+use crate::witness::CHAIN;
+
 /// The bytes before a message: its length.
 const LENGTH: usize = 4;
 
-/// Hands all spans of a directory to `sink`. A message that is still being written is left out.
-pub(super) fn read(traces: &Path, sink: &mut impl Sink) -> anyhow::Result<()> {
+/// Hands all spans of a mesh to `sink`: those in files, and those that a witness took.
+pub(super) fn read(layout: &Layout, sink: &mut impl Sink) -> anyhow::Result<()> {
+    of_files(&layout.traces(), sink)?;
+    if !layout.witness().is_dir() {
+        return Ok(());
+    }
+    let mut decoded = Ok(0);
+    segments::verify(&layout.witness(), CHAIN, |segment| {
+        if decoded.is_ok() {
+            decoded = otlp::decode(segment.message, segment.exporter, sink);
+        }
+    })?;
+    decoded.with_context(|| format!("{} holds no spans", layout.witness().display()))?;
+    Ok(())
+}
+
+/// A message that is still being written is left out.
+fn of_files(traces: &Path, sink: &mut impl Sink) -> anyhow::Result<()> {
     for entry in fs::read_dir(traces).with_context(|| format!("{} cannot be listed", traces.display()))? {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != "otlp") {

@@ -12,7 +12,7 @@ use sekat_identity::ca::{CertificateAuthority, write_identity};
 use sekat_identity::jws::SigningKey;
 
 use super::network::Listeners;
-use super::processes::{BANK, WORKLOADS};
+use super::processes::{BANK, WITNESS, WORKLOADS};
 use crate::layout::Layout;
 
 /// How long an identity lives; `up` makes a new one at half of it.
@@ -27,6 +27,11 @@ const DOMAINS: [&str; 2] = ["commerce", "showcase"];
 
 fn trust_domain(domain: &str) -> String {
     format!("{domain}.sekat.local")
+}
+
+/// The SPIFFE ID of whoever takes the spans, of neither domain.
+pub(crate) fn witness_id() -> String {
+    format!("spiffe://{}/{WITNESS}", trust_domain(WITNESS))
 }
 
 /// The identities that people hold rather than processes.
@@ -120,7 +125,16 @@ fn issue(layout: &Layout, issuers: &[Issuer]) -> anyhow::Result<()> {
         write_identity(&directory, &issued, &own.bundle, &federated)
             .with_context(|| format!("the identity of {name} cannot be written"))?;
     }
-    Ok(())
+    // It trusts everybody, for what they say of themselves; nobody lets it in.
+    let witness = authority(layout, WITNESS, &trust_domain(WITNESS))?;
+    let directory = layout.identity(WITNESS);
+    private_directory(&directory)?;
+    let everybody: Vec<(String, String)> =
+        issuers.iter().map(|issuer| (trust_domain(issuer.domain), issuer.bundle.clone())).collect();
+    let issued = witness.issue(&witness_id().parse()?, IDENTITY_LIFE)?;
+    write_identity(&directory, &issued, witness.bundle_pem(), &everybody)
+        .with_context(|| format!("the identity of {WITNESS} cannot be written"))?;
+    private_file(&layout.witness_bundle(), witness.bundle_pem().as_bytes())
 }
 
 fn authority(layout: &Layout, name: &str, trust_domain: &str) -> anyhow::Result<CertificateAuthority> {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use anyhow::bail;
 
 /// All listeners of the mesh, each a fixed distance from the first port, so that addresses survive a restart.
-const LISTENERS: [(&str, u16); 28] = [
+const LISTENERS: [(&str, u16); 29] = [
     ("showcase-edge public", 0),
     ("commerce-edge public", 1),
     ("notify-ingress public", 2),
@@ -34,11 +34,12 @@ const LISTENERS: [(&str, u16); 28] = [
     ("jaeger otlp", 42),
     ("jaeger otlp http", 43),
     ("jaeger health", 44),
+    ("witness", 45),
 ];
 
-/// The listeners of the mesh and the bank, Jaeger's not among them.
+/// The listeners of the mesh and the bank, not those of who takes their spans.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    LISTENERS.into_iter().map(|(name, _)| name).filter(|name| !name.starts_with("jaeger"))
+    LISTENERS.into_iter().map(|(name, _)| name).filter(|name| !name.starts_with("jaeger") && *name != "witness")
 }
 
 /// The block of ports that a mesh uses, on loopback only.
@@ -52,10 +53,10 @@ impl Ports {
     ///
     /// # Errors
     /// Names the listener and the port that is taken.
-    pub(crate) fn claim(base: u16, with_jaeger: bool) -> anyhow::Result<Self> {
+    pub(crate) fn claim(base: u16, with_jaeger: bool, with_witness: bool) -> anyhow::Result<Self> {
         let ports = Self { base };
         for (name, offset) in LISTENERS {
-            if name.starts_with("jaeger") && !with_jaeger {
+            if name.starts_with("jaeger") && !with_jaeger || name == "witness" && !with_witness {
                 continue;
             }
             let address = ports.at(offset);
@@ -90,13 +91,13 @@ mod tests {
     #[test]
     fn a_taken_port_is_named_and_a_free_block_is_not() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let base = free.min(u16::MAX - 44);
+        let base = free.min(u16::MAX - 45);
         let holder = TcpListener::bind(("127.0.0.1", base + 1)).unwrap();
-        let refusal = Ports::claim(base, false).unwrap_err().to_string();
+        let refusal = Ports::claim(base, false, false).unwrap_err().to_string();
         assert!(refusal.contains("commerce-edge public"), "{refusal}");
         assert!(refusal.contains(&(base + 1).to_string()), "{refusal}");
         drop(holder);
-        Ports::claim(base, false).unwrap();
+        Ports::claim(base, false, false).unwrap();
     }
 
     #[test]

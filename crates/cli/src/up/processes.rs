@@ -1,6 +1,7 @@
 //! Which processes the mesh consists of, and what each of them is told.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -54,6 +55,9 @@ const fn workload(
 
 /// The bank simulator's name among the processes.
 pub(crate) const BANK: &str = "bank";
+
+/// The witness's name among the processes, and that of its verb.
+pub(crate) const WITNESS: &str = "witness";
 
 /// The name under which the bank knows us.
 const BANK_CLIENT_ID: &str = "sekat";
@@ -136,6 +140,29 @@ impl Surroundings<'_> {
             arguments: Vec::new(),
             environment,
             log: layout.log(name),
+        })
+    }
+
+    /// The witness of the spans, which is a verb of this program.
+    pub(crate) fn witness(&self, listen: SocketAddr) -> anyhow::Result<Process> {
+        let layout = self.layout;
+        let flag = |name: &str, value: String| [format!("--{name}"), value];
+        let arguments = [
+            flag("identity", text(layout.identity(WITNESS))?),
+            flag("listen", listen.to_string()),
+            flag("out", text(layout.witness())?),
+        ];
+        let arguments = arguments.into_iter().flatten();
+        Ok(Process {
+            name: WITNESS,
+            program: std::env::current_exe()?,
+            arguments: [WITNESS.to_owned()]
+                .into_iter()
+                .chain(arguments)
+                .chain(["--exit-with-stdin".to_owned()])
+                .collect(),
+            environment: BTreeMap::new(),
+            log: layout.log(WITNESS),
         })
     }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use sekat_identity::Rejection;
-use sekat_identity::tls::{ClientTrust, client_config, peer_identity, server_config};
+use sekat_identity::ca::{CertificateAuthority, write_identity};
+use sekat_identity::tls::{ClientTrust, client_config, client_config_beyond, peer_identity, server_config};
+use sekat_identity::{Rejection, Source, TrustBundle};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::harness::{ORDER, PATIENCE, PAYMENT, SHOWCASE, World, careless_client, connect, connect_with, id};
+use crate::harness::{HOUR, ORDER, PATIENCE, PAYMENT, SHOWCASE, World, careless_client, connect, connect_with, id};
 
 const CATALOG: &str = "spiffe://commerce.sekat.local/catalog";
 
@@ -44,6 +45,33 @@ async fn a_client_talks_to_the_expected_server_only() {
     let wrong = connect(server, client_config(&order, id(CATALOG))).await;
     assert_eq!(wrong.client, Err(Rejection::UnexpectedId { expected: id(CATALOG), found: id(PAYMENT) }));
     assert_eq!(wrong.names().0, "refused_by_peer");
+}
+
+#[tokio::test]
+async fn a_server_beyond_the_own_trust_is_known_by_its_own_bundle_alone() {
+    let world = World::new();
+    let witness = CertificateAuthority::new("witness.sekat.local").unwrap();
+    let name = id("spiffe://witness.sekat.local/witness");
+    let svid = witness.issue(&name, HOUR).unwrap();
+    let trusted = [("commerce.sekat.local".to_owned(), world.commerce.bundle_pem().to_owned())];
+    write_identity(&world.path(&name), &svid, witness.bundle_pem(), &trusted).unwrap();
+    let server = Source::open(&world.path(&name)).await.unwrap();
+    let server = server_config(&server, ClientTrust::OwnAndFederated);
+    let (order, catalog) = (world.source(ORDER).await, world.source(CATALOG).await);
+    let bundle = |authority: &CertificateAuthority| {
+        TrustBundle::from_pem(authority.trust_domain(), authority.bundle_pem().as_bytes()).unwrap()
+    };
+    let right = connect(server.clone(), client_config_beyond(&order, name.clone(), bundle(&witness))).await;
+    assert_eq!(right.names(), (ORDER, name.as_str()));
+    let unknown = connect(server.clone(), client_config(&order, name.clone())).await;
+    assert_eq!(unknown.client, Err(Rejection::ForeignTrustDomain { claimed: name.clone() }));
+    let stranger = CertificateAuthority::new("witness.sekat.local").unwrap();
+    let other = connect(server, client_config_beyond(&order, name.clone(), bundle(&stranger))).await;
+    assert_eq!(other.client, Err(Rejection::UntrustedIssuer), "a bundle of the same name");
+    // The bundle widens nothing: whom the source trusts, and the bundle does not, is refused.
+    let own = server_config(&catalog, ClientTrust::OwnDomain);
+    let own = connect(own, client_config_beyond(&order, id(CATALOG), bundle(&witness))).await;
+    assert_eq!(own.client, Err(Rejection::ForeignTrustDomain { claimed: id(CATALOG) }));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio::sync::Notify;
 
 use super::otlp;
@@ -24,20 +25,28 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Where spans go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// OTLP over gRPC, in plain text: a collector on this machine or in the same pod.
+    /// OTLP over gRPC: in plain text to a collector on this machine or in the same pod, or over mutual TLS.
     Collector(http::Uri),
     /// OTLP in files of this directory; see [`SpanFile`].
     Directory(PathBuf),
 }
 
+impl Target {
+    /// Whether both ends prove who they are.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Collector(uri) if uri.scheme_str() == Some("https"))
+    }
+}
+
 impl FromEnv for Target {
-    const EXPECTED: &'static str = "http://host:port of an OTLP/gRPC receiver, or file:/directory";
+    const EXPECTED: &'static str = "http://host:port or https://host:port of an OTLP/gRPC receiver, or file:/directory";
     fn from_env(text: &str) -> Option<Self> {
         if let Some(directory) = text.strip_prefix("file:") {
             return Some(Self::Directory(directory.into()));
         }
         let uri: http::Uri = text.parse().ok()?;
-        (uri.scheme_str() == Some("http") && uri.authority().is_some()).then_some(Self::Collector(uri))
+        let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
+        (is_known && uri.authority().is_some()).then_some(Self::Collector(uri))
     }
     fn placeholder() -> Self {
         Self::Directory(PathBuf::new())
@@ -82,7 +91,7 @@ impl Exporter {
     pub(crate) fn start(
         recorder: Arc<Recorder>,
         resource: Vec<u8>,
-        target: &Target,
+        (target, tls): (&Target, Option<Arc<ClientConfig>>),
         workload: &str,
     ) -> io::Result<Arc<Self>> {
         let exporter = Arc::new(Self { recorder, resource, pending: Mutex::default(), changed: Notify::new() });
@@ -93,7 +102,7 @@ impl Exporter {
                 tokio::spawn(send_to_file(Arc::downgrade(&exporter), file));
             }
             Target::Collector(uri) => {
-                tokio::spawn(send_to_collector(Arc::downgrade(&exporter), Collector::new(uri.clone())));
+                tokio::spawn(send_to_collector(Arc::downgrade(&exporter), Collector::new(uri.clone(), tls)));
             }
         }
         Ok(exporter)
@@ -252,7 +261,8 @@ mod tests {
         assert_eq!(Target::from_env("file:/x/y"), Some(Target::Directory("/x/y".into())));
         assert!(matches!(Target::from_env("http://127.0.0.1:4317"), Some(Target::Collector(_))));
         assert_eq!(Target::from_env("127.0.0.1:4317"), None);
-        assert_eq!(Target::from_env("https://collector:4317"), None);
+        assert!(Target::from_env("https://collector:4317").unwrap().is_encrypted());
+        assert_eq!(Target::from_env("ftp://collector:4317"), None);
     }
 
     #[tokio::test]
@@ -261,7 +271,7 @@ mod tests {
         let recorder = Arc::new(Recorder::new(true));
         let target = Target::Directory(directory.path().to_owned());
         let resource = otlp::resource(&[("service.name", "test")]);
-        let exporter = Exporter::start(Arc::clone(&recorder), resource, &target, "test").unwrap();
+        let exporter = Exporter::start(Arc::clone(&recorder), resource, (&target, None), "test").unwrap();
         for round in 1..=3 {
             recorder.record(|span| otlp::name_and_kind(span, "one", otlp::Kind::Internal));
             exporter.flush(Duration::from_secs(5)).await;

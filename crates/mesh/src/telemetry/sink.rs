@@ -2,10 +2,17 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -73,8 +80,21 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    pub(crate) fn new(uri: http::Uri) -> Self {
-        let channel = Endpoint::from(uri).timeout(EXPORT_TIMEOUT).connect_timeout(EXPORT_TIMEOUT).connect_lazy();
+    pub(crate) fn new(uri: http::Uri, tls: Option<Arc<ClientConfig>>) -> Self {
+        let address = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let endpoint = Endpoint::from(uri).timeout(EXPORT_TIMEOUT).connect_timeout(EXPORT_TIMEOUT);
+        let Some(tls) = tls else { return Self { client: tonic::client::Grpc::new(endpoint.connect_lazy()) } };
+        let connector = TlsConnector::from(tls);
+        let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_| {
+            let (connector, address) = (connector.clone(), address.clone());
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                // Neither sent nor checked: the peer is known by its SPIFFE ID.
+                let name = ServerName::from(IpAddr::from(Ipv4Addr::UNSPECIFIED));
+                Ok::<_, io::Error>(TokioIo::new(connector.connect(name, stream).await?))
+            }
+        }));
         Self { client: tonic::client::Grpc::new(channel) }
     }
 
