@@ -31,6 +31,9 @@ use crate::story::{LedgerLine, Step, Story};
 use crate::trace::Trace;
 use crate::{Data, Output};
 
+/// The leaf that holds the token with which a buyer signs in.
+pub(crate) const ACCESS_TOKEN: &str = "sekat.account.v1.Session.access_token";
+
 /// The password of the buyers that `buy` signs up; they live in a mesh on this machine only.
 const BUYER_PASSWORD: &str = "correct-horse-battery";
 
@@ -93,7 +96,8 @@ impl Buyer {
     }
 }
 
-fn unique() -> String {
+/// A text that exists nowhere else.
+pub(crate) fn unique() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
@@ -133,8 +137,14 @@ pub(crate) async fn purchase(running: &Running, buyer: &Buyer) -> anyhow::Result
     let ledger = ledger(running, &paid.payment_intent).await?;
     let mut private = buyer.values();
     private.push(("sekat.payment.v1.VirtualAccountTransfer.account_number", number));
+    // The part of a name that its server chose.
+    let id = |name: &str| name.rsplit_once('/').map_or(name, |(_, id)| id).to_owned();
+    private.push(("sekat.account.v1.Address.name", id(&app.address)));
+    private.push(("sekat.order.v1.Cart.name", id(&cart.name)));
+    private.push(("sekat.order.v1.Order.name", id(&paid.name)));
+    private.push(("sekat.payment.v1.PaymentIntent.name", id(&paid.payment_intent)));
     private.push(("sekat.account.v1.CreateSessionRequest.password", BUYER_PASSWORD.to_owned()));
-    private.extend(app.caller.token.map(|token| ("sekat.account.v1.Session.access_token", token)));
+    private.extend(app.caller.token.map(|token| (ACCESS_TOKEN, token)));
     Ok(Story {
         jaeger: running.jaeger.as_ref().map(|jaeger| format!("{jaeger}/trace/{}", trace.id())),
         trace_id: trace.id(),

@@ -3,6 +3,7 @@
 
 pub mod breaking;
 pub mod build;
+pub mod canaries;
 pub mod check;
 pub mod code;
 mod glob;

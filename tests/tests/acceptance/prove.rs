@@ -86,6 +86,9 @@ async fn a_mesh_is_proven_and_each_planted_fault_is_named() {
         let holds = stderr.lines().any(|line| line.starts_with(layer) && line.contains(" HOLDS "));
         assert!(holds, "{layer}: {stderr}");
     }
+    let leaves = fs::read_to_string(world.out("good").join("canaries/leaves.tsv")).unwrap();
+    let planted = leaves.lines().filter(|line| line.contains("\tplanted ")).count();
+    assert!(planted >= 40 && leaves.contains("sekat.account.v1.Address.street\tplanted in the purchase"), "{leaves}");
     let checked = verify(&world.out("good"));
     assert_eq!((checked.code, checked.stdout.trim()), (Some(0), "HOLDS"), "{}", checked.stderr);
     assert_eq!(world.prove("good", &[]).code, Some(1), "evidence is not overwritten");

@@ -1,14 +1,19 @@
 //! The layer of the canaries: values that only commerce may see, searched for in everything that the showcase keeps and
 //! writes, and in everything that anybody writes about calls.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sekat_evidence::canaries::{Canary, Search};
 use sekat_evidence::{Check, Layer, LayerName};
 use sekat_policy::Intent;
 
 use super::identities::place;
+use super::planting::Sent;
 use crate::layout::Layout;
+use crate::story::Story;
+
+/// In a bundle: everything that the edges said about planted requests.
+pub(super) const ANSWERS: &str = "canaries/answers.txt";
 
 /// Where one domain's private values are looked for.
 struct Place {
@@ -16,33 +21,44 @@ struct Place {
     path: PathBuf,
 }
 
-/// Searches for the values of a purchase that was made for this.
+/// Searches for the values of a purchase that was made for this, and for those of requests that were planted.
 pub(super) fn layer(
     intent: &Intent,
     layout: &Layout,
-    private: &[(&'static str, String)],
-    trace_id: &str,
+    story: &Story,
+    sent: &Sent,
+    bundle: &Path,
 ) -> anyhow::Result<Layer> {
-    let canaries: Vec<Canary> = private.iter().map(|(field, value)| Canary::new(*field, value.as_str())).collect();
+    let answers = bundle.join(ANSWERS);
+    let of_requests = sent.values.iter().map(|(leaf, value)| Canary::new(leaf.as_str(), value.as_str()));
+    let of_purchase = story.private.iter().map(|(leaf, value)| Canary::new(*leaf, value.as_str()));
+    let canaries: Vec<Canary> = of_purchase.chain(of_requests).collect();
     let search = Search::new(&canaries)?;
-    let mut checks = Vec::new();
-    for Place { subject, path } in places(intent, layout) {
+    let subject = "requests with a value of its own in every private leaf of text";
+    let mut checks = vec![match sent.requests {
+        0 => Check::unknown(subject, "sent to the edges", "none: the contracts are not sound"),
+        requests => Check { observed: format!("{requests} sent"), ..Check::holds(subject, "sent to the edges") },
+    }];
+    let of_answers = "what the edges answered to requests that were refused";
+    let of_answers = Place { subject: of_answers.to_owned(), path: answers.clone() };
+    for Place { subject, path } in places(intent, layout).into_iter().chain([of_answers]) {
         if !path.exists() {
             continue;
         }
         let expected = format!("none of {} values in any encoding", canaries.len());
         let found = search.path(&path)?;
         if found.is_empty() {
-            checks.push(Check::holds(&subject, &expected).at(place(layout, &path)));
+            let at = if path == answers { ANSWERS.to_owned() } else { place(layout, &path) };
+            checks.push(Check::holds(&subject, &expected).at(at));
         }
         checks.extend(found.into_iter().map(|hit| {
             let observed = format!("{} in {}, at byte {}", hit.label, hit.encoding, hit.offset);
-            let at = place(layout, &hit.path);
+            let at = if hit.path == answers { ANSWERS.to_owned() } else { place(layout, &hit.path) };
             Check::violated(&subject, &expected, observed).at(format!("{at}:{}", hit.offset))
         }));
     }
     for workload in &intent.workloads {
-        checks.extend(copied(layout, &workload.name, trace_id));
+        checks.extend(copied(layout, &workload.name, &story.trace_id));
     }
     for workload in &intent.workloads {
         let log = layout.log(&workload.name);

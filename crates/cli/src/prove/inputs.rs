@@ -103,12 +103,17 @@ impl Inputs {
         Ok(Self { root: root.to_owned(), told })
     }
 
+    /// The folder of what is meant.
+    pub(super) fn contracts(&self) -> PathBuf {
+        self.root.join(CONTRACTS)
+    }
+
     /// The SHA-256 of what is meant: of the lines that `sha256sum` prints of its files, in the order of their paths' bytes.
     ///
     /// # Errors
     /// If a file cannot be read.
     pub(super) fn contracts_digest(&self) -> anyhow::Result<String> {
-        let root = self.root.join(CONTRACTS);
+        let root = self.contracts();
         let mut digests = BTreeMap::new();
         let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {
@@ -144,7 +149,7 @@ impl Inputs {
     pub(super) fn run(&self) -> anyhow::Result<Result<Written, Vec<Diagnostic>>> {
         let meant = match &self.told.policy {
             Some(policy) => Meant::of_policy(self.root.join(policy)),
-            None => Meant::of_contracts(self.root.join(CONTRACTS)),
+            None => Meant::of_contracts(self.contracts()),
         };
         let (intent, found) = meant.read(None)?;
         if findings::exit(&found) == crate::exit::Exit::Malformed {
