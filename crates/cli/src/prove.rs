@@ -138,7 +138,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let facts = facts(&layout, &intent, &inputs, &sent, &report, started)?;
     let input = report::Input {
         layers: run.layers.clone(),
-        picture: picture::of(&intent, Some(&report)),
+        picture: picture::of(&intent, Some(&report), &run.layers),
         timeline: timeline.timeline(story.trace_id),
         facts: facts.clone(),
         fingerprint: fingerprint.clone(),

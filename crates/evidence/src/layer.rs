@@ -81,7 +81,7 @@ impl LayerName {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// What was tried, for instance `showcase -> /sekat.payment.v1.PaymentService/GetPaymentIntent`.
+    /// What was tried, for instance `showcase -> /sekat.payment.v1.PaymentIntentService/GetPaymentIntent`.
     pub subject: String,
     /// What must come of it, for instance `refused`.
     pub expected: String,

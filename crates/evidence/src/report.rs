@@ -2,9 +2,12 @@
 
 mod page;
 mod picture;
+mod quoted;
 mod text;
 
 use std::io::{self, Write};
+
+pub use self::quoted::indonesian;
 
 use crate::layer::Layer;
 use crate::picture::{Picture, Timeline};

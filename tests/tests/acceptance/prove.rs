@@ -92,7 +92,7 @@ async fn a_mesh_is_proven_and_each_planted_fault_is_named() {
     let checked = verify(&world.out("good"));
     assert_eq!((checked.code, checked.stdout.trim()), (Some(0), "HOLDS"), "{}", checked.stderr);
     assert_eq!(world.prove("good", &[]).code, Some(1), "evidence is not overwritten");
-    replace(&world.out("good").join("report.html"), "TERPENUHI", "TERPENUHJ");
+    replace(&world.out("good").join("report.html"), "TERBUKTI", "TERBUKTJ");
     let changed = verify(&world.out("good"));
     assert_eq!(changed.code, Some(3));
     assert!(changed.stderr.contains("SK0802") && changed.stderr.contains("report.html"), "{}", changed.stderr);

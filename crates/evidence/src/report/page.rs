@@ -1,8 +1,9 @@
 //! The page: the verdict first, then what led to it.
 
 use super::text::{self, Both};
-use super::{Input, escape, picture};
+use super::{Input, escape, picture, quoted};
 use crate::layer::{Check, Layer, Verdict};
+use crate::picture::Step;
 
 /// Rows of one layer that stand in the page; what is more stands in the layer's file.
 const ROWS: usize = 400;
@@ -14,12 +15,9 @@ pub(super) fn page(input: &Input) -> String {
     let verdict = Verdict::of(&input.layers);
     let facts = &input.facts;
     let layers: String = input.layers.iter().map(layer).collect();
-    let list = |items: &[String]| -> String { items.iter().map(|item| format!("<li>{}</li>", escape(item))).collect() };
-    let figures: String = facts
-        .coverage
-        .iter()
-        .map(|(name, count)| format!("<dt class=\"mono\">{}</dt><dd>{count}</dd>", escape(name)))
-        .collect();
+    let list =
+        |items: &[String]| -> String { items.iter().map(|item| format!("<li>{}</li>", quoted::html(item))).collect() };
+    let figures: String = facts.coverage.iter().map(|(name, count)| figure(name, *count)).collect();
     let terms: String = text::TERMS
         .iter()
         .map(|(term, meaning)| format!("<dt>{}</dt><dd>{}</dd>", said(*term), said(*meaning)))
@@ -29,16 +27,17 @@ pub(super) fn page(input: &Input) -> String {
         r#"<!doctype html>
 <html lang="id"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}"><title>{title_id} / {title_en}</title><style>{style}</style></head>
-<body><input class="lang" type="radio" name="lang" id="id" aria-label="Bahasa Indonesia" checked><input class="lang" type="radio" name="lang" id="en" aria-label="English">
-<header><div class="switch"><label for="id">Indonesia</label><label for="en">English</label></div>
-<h1>{title}</h1><p>{claim}</p>
-<div class="verdict {verdict}"><strong>{word}</strong>{sentence}<br><small>{scope} · {window}: {start} – {end}</small></div></header>
+<body><input class="lang" type="radio" name="lang" id="id" checked><input class="lang" type="radio" name="lang" id="en">
+<header><div class="switch"><label for="id" lang="id" class="keep">Indonesia</label><label for="en" lang="en" class="keep">English</label></div>
+<p class="title">{title}</p>
+<div class="verdict {verdict}"><h1>{word}</h1><p>{sentence}</p>
+<p><small>{scope}<br>{window}: {start} – {end}</small></p></div><p>{claim}</p></header>
 <main>
-<h2 id="picture">{picture_title}</h2><p class="soft">{picture_help}</p>{svg}
+<h2 id="picture">{picture_title}</h2><p class="soft">{picture_help}</p><div class="wide" tabindex="0" role="group" aria-labelledby="picture">{svg}</div>
 <h2>{layers_title}</h2>{layers}
 <h2>{timeline_title}</h2>{timeline}
-<h2>{not_covered}</h2><p class="soft">{original}</p><ul lang="en" class="keep">{not_covered_list}</ul>
-<h2>{assumptions}</h2><ul lang="en" class="keep">{assumptions_list}</ul>
+<h2>{not_covered}</h2><p class="soft">{original}</p><ul>{not_covered_list}</ul>
+<h2>{assumptions}</h2><ul>{assumptions_list}</ul>
 <h2>{figures_title}</h2><dl>{figures}</dl>
 <h2>{check}</h2><p>{check_help}</p><pre>sekat verify BUNDLE --key signer.pem</pre>
 <dl><dt>{signer}</dt><dd class="mono">{fingerprint}</dd><dt>{previous_title}</dt><dd class="mono">{previous}</dd></dl>
@@ -47,15 +46,15 @@ pub(super) fn page(input: &Input) -> String {
 "#,
         title_id = text::TITLE.id,
         title_en = text::TITLE.en,
-        style = concat!(include_str!("style.css"), ".keep[lang]{display:block!important}"),
+        style = include_str!("style.css"),
         title = said(text::TITLE),
         claim = said(text::CLAIM),
         word = said(text::verdict(verdict)),
         sentence = said(text::sentence(verdict)),
-        scope = escape(&facts.scope),
+        scope = quoted::html(&facts.scope),
         window = said(text::WINDOW),
-        start = escape(&facts.window_start),
-        end = escape(&facts.window_end),
+        start = escape(&seconds(&facts.window_start)),
+        end = escape(&seconds(&facts.window_end)),
         picture_title = said(text::PICTURE),
         picture_help = said(text::PICTURE_HELP),
         svg = picture::svg(&input.picture),
@@ -79,8 +78,22 @@ pub(super) fn page(input: &Input) -> String {
     )
 }
 
+/// A time for people: to the second, which RFC 3339 writes first. The statement keeps the rest.
+fn seconds(time: &str) -> String {
+    let parts = time.strip_suffix('Z').and_then(|time| time.split_once('T'));
+    match parts.and_then(|(date, clock)| Some((date, clock.get(.."hh:mm:ss".len())?))) {
+        Some((date, clock)) => format!("{date} {clock} UTC"),
+        None => time.to_owned(),
+    }
+}
+
+fn figure(name: &str, count: u64) -> String {
+    let name = text::figure(name).map_or_else(|| format!("<span class=\"mono\">{}</span>", escape(name)), said);
+    format!("<dt>{name}</dt><dd>{count}</dd>")
+}
+
 /// Both languages; the reader chooses which is seen.
-fn said(both: Both) -> String {
+pub(super) fn said(both: Both) -> String {
     format!("<span lang=\"id\">{}</span><span lang=\"en\">{}</span>", escape(both.id), escape(both.en))
 }
 
@@ -88,11 +101,7 @@ fn layer(layer: &Layer) -> String {
     let (name, question) = text::layer(layer.name);
     let verdict = layer.verdict();
     let not_run = layer.not_run.as_deref().map_or_else(String::new, |why| {
-        format!(
-            "<p><strong>{}</strong>: <span lang=\"en\" class=\"keep\">{}</span></p>",
-            said(text::NOT_RUN),
-            escape(why)
-        )
+        format!("<p><strong>{}</strong>: {}</p>", said(text::NOT_RUN), quoted::html(why))
     });
     let witnesses = layer.witnesses();
     let found = if witnesses.is_empty() { String::new() } else { table(&witnesses, layer) };
@@ -131,32 +140,44 @@ fn table(checks: &[&Check], layer: &Layer) -> String {
         String::new()
     };
     format!(
-        "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}</th><th scope=\"col\">{}</th></tr>\
-         </thead><tbody>{rows}</tbody></table></div>{more}",
+        "<table><thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}</th><th scope=\"col\">{}</th></tr>\
+         </thead><tbody lang=\"en\" class=\"keep\">{rows}</tbody></table>{more}",
         said(text::SUBJECT),
         said(text::EXPECTED),
         said(text::OBSERVED),
     )
 }
 
-/// One row a call: who called whom, and a bar in time.
+/// One row a call: who called whom, when, how long, and a bar in time.
 fn timeline(input: &Input) -> String {
     let steps = &input.timeline.steps;
-    let whole = steps.iter().map(|step| step.start_us + step.duration_us).max().unwrap_or(0).max(1);
-    let row = |step: &crate::picture::Step| {
-        let milliseconds = format!("{}.{} ms", step.duration_us / 1000, step.duration_us % 1000 / 100);
-        let domain = if step.domain == "showcase" { "bar showcase" } else { "bar" };
+    let end = |step: &Step| step.start_us.saturating_add(step.duration_us);
+    let whole = steps.iter().map(end).max().unwrap_or(0).max(1);
+    let row = |step: &Step| {
+        let width = step.duration_us.max(whole / 100);
+        let status = if step.status == "OK" {
+            String::new()
+        } else {
+            format!(" · <strong class=\"bad\">{}</strong>", escape(&step.status))
+        };
         format!(
-            "<div class=\"step\"><span><span class=\"mono\">{} → {}</span><br><small>{} · {milliseconds}</small></span>\
-             <svg class=\"{domain}\" viewBox=\"0 0 {whole} 10\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
-             <rect x=\"{}\" y=\"1\" width=\"{}\" height=\"8\"/></svg></div>",
+            "<li class=\"step\"><span class=\"mono\">{} → {}</span><span class=\"soft\">{}{status}</span>\
+             <span class=\"soft time\">+{} · {}</span>\
+             <svg class=\"{}\" viewBox=\"0 0 {whole} 10\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
+             <rect x=\"{}\" y=\"1\" width=\"{width}\" height=\"8\"/></svg></li>",
             escape(&step.caller),
             escape(&step.workload),
             escape(&step.method),
-            step.start_us,
-            step.duration_us.max(whole / 200),
+            milliseconds(step.start_us),
+            milliseconds(step.duration_us),
+            if step.domain == "showcase" { "bar showcase" } else { "bar" },
+            step.start_us.min(whole.saturating_sub(width)),
         )
     };
     let rows: String = steps.iter().map(row).collect();
-    format!("<p class=\"soft mono\">{}</p>{rows}", escape(&input.timeline.trace_id))
+    format!("<p class=\"soft mono\">{}</p><ol class=\"steps\">{rows}</ol>", escape(&input.timeline.trace_id))
+}
+
+fn milliseconds(microseconds: u64) -> String {
+    format!("{}.{} ms", microseconds / 1000, microseconds % 1000 / 100)
 }

@@ -24,8 +24,9 @@ pub(super) const CLAIM: Both = both(
 pub(super) const PICTURE: Both = both("Siapa berhubungan dengan siapa", "Who talks to whom");
 pub(super) const PICTURE_HELP: Both = both(
     "Garis penuh: hubungan yang dinyatakan dan dipakai. Garis putus-putus merah dengan palang: percobaan terlarang antara \
-     kedua wilayah yang ditolak.",
-    "Solid line: a declared relation. Red dashed line with a bar: forbidden attempts between the two territories, refused.",
+     kedua wilayah yang ditolak, dengan jumlahnya.",
+    "Solid line: a declared relation. Red dashed line with a bar: forbidden attempts between the two territories, refused, \
+     with their number.",
 );
 pub(super) const LAYERS: Both = both("Lapisan pembuktian", "The layers of the proof");
 pub(super) const TRIED: Both = both("pemeriksaan", "checks");
@@ -38,9 +39,11 @@ pub(super) const TIMELINE: Both = both("Satu pembelian, langkah demi langkah", "
 pub(super) const NOT_COVERED: Both = both("Yang tidak dicakup", "What is not covered");
 pub(super) const ASSUMPTIONS: Both = both("Yang dipercaya tanpa dibuktikan", "What is believed without being shown");
 pub(super) const ORIGINAL: Both = both(
-    "Butir-butir berikut dikutip dari pernyataan yang ditandatangani, dalam bahasa aslinya.",
+    "Butir-butir berikut diterjemahkan dari pernyataan yang ditandatangani, yang berbahasa Inggris dan tetap menjadi acuan.",
     "The following items are quoted from the signed statement.",
 );
+pub(super) const UNTRANSLATED: Both = both("(dalam bahasa Inggris)", "");
+pub(super) const PUBLIC: Both = both("hanya data publik", "public data only");
 pub(super) const CHECK: Both = both("Memeriksa sendiri", "Check it yourself");
 pub(super) const CHECK_HELP: Both = both(
     "Jalankan perintah ini pada salinan bukti, tanpa jaringan. Bandingkan sidik kunci penanda tangan dengan yang disampaikan \
@@ -101,7 +104,7 @@ pub(super) const TERMS: [(Both, Both); 6] = [
 
 pub(super) const fn verdict(verdict: Verdict) -> Both {
     match verdict {
-        Verdict::Holds => both("TERPENUHI", "HOLDS"),
+        Verdict::Holds => both("TERBUKTI", "HOLDS"),
         Verdict::Violated => both("DILANGGAR", "VIOLATED"),
         Verdict::Unknown => both("BELUM TERBUKTI", "NOT PROVEN"),
     }
@@ -122,6 +125,19 @@ pub(super) const fn sentence(verdict: Verdict) -> Both {
             "No violation was found, but something could not be seen. This is not yet a proof.",
         ),
     }
+}
+
+/// What a figure of the statement counts.
+pub(super) fn figure(name: &str) -> Option<Both> {
+    Some(match name {
+        "declaredEdges" => both("Hubungan yang dinyatakan", "Declared relations"),
+        "declaredEdgesUnused" => both("di antaranya tidak terpakai", "of these, unused"),
+        "forbiddenPairs" => both("Pasangan terlarang", "Forbidden pairs"),
+        "forbiddenPairsUntried" => both("di antaranya tidak dicoba", "of these, not tried"),
+        "spans" => both("Rentang jejak yang dibaca", "Spans that were read"),
+        "calls" => both("Panggilan", "Calls"),
+        _ => return None,
+    })
 }
 
 /// What a layer is called, and which question it answers.
