@@ -27,10 +27,15 @@ pub(crate) fn network() -> anyhow::Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
+/// Whether it is for us to install packages.
+pub(crate) fn may_install() -> bool {
+    let is_root = process::capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    is_root && Path::new("/usr/bin/apt-get").exists()
+}
+
 /// Installs packages with apt-get; false where that is not for us to do.
 pub(crate) fn install(packages: &[&str]) -> anyhow::Result<bool> {
-    let is_root = process::capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !is_root || !Path::new("/usr/bin/apt-get").exists() {
+    if !may_install() {
         return Ok(false);
     }
     process::run(Command::new("apt-get").args(["update", "--quiet"]))?;

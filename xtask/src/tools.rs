@@ -7,11 +7,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{self as std_process, Command, ExitCode};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::ValueEnum;
 
-use crate::process;
 use crate::workspace::Workspace;
+use crate::{process, system};
 
 /// One tool at one version.
 pub(crate) struct Tool {
@@ -36,12 +36,19 @@ enum Installer {
     GoModule { package: &'static str, folder: &'static str },
     /// A package with the program prebuilt.
     Npm(&'static str),
+    /// Packages whose files are needed, pinned by the `package-lock.json` in this folder of this repository.
+    NpmLocked(&'static str),
     /// A package of Python's index with what it depends on, unpacked: a program prebuilt, or one of Python's.
     Pip(&'static str),
+    /// A package of Debian, at the version that the distribution stands behind.
+    Debian(&'static str),
 }
 
 /// The Go module that pins Jaeger and what it is built from.
 const JAEGER_MODULE: &str = "tools/jaeger";
+
+/// What looks at reports in a browser, and the lock of what it needs.
+const BROWSER_FOLDER: &str = "tools/browser";
 
 /// Reads `deny.toml`.
 pub(crate) const CARGO_DENY: Tool = Tool {
@@ -118,9 +125,28 @@ const CYCLONUS: Tool = Tool {
     variable: Some("SEKAT_CYCLONUS"),
 };
 
+/// The browser that the report is looked at in.
+const CHROMIUM: Tool = Tool {
+    name: "chromium",
+    version: "of-the-system",
+    program: "/usr/bin/chromium",
+    installer: Installer::Debian("chromium"),
+    proves: "the report reads well on a phone, on a desk and on paper",
+    variable: Some("SEKAT_CHROMIUM"),
+};
+/// Rules of accessibility, run inside the browser.
+const AXE: Tool = Tool {
+    name: "axe",
+    version: "4.14.1",
+    program: "node_modules/axe-core/axe.min.js",
+    installer: Installer::NpmLocked(BROWSER_FOLDER),
+    proves: "the report can be read by people with disabilities (WCAG 2 A and AA)",
+    variable: Some("SEKAT_AXE"),
+};
+
 /// All of them.
-pub(crate) const TOOLS: [&Tool; 8] =
-    [&CARGO_DENY, &BUF, &GRPCURL, &JAEGER, &KUSTOMIZE, &KUBERNETES_VALIDATE, &ENVOY, &CYCLONUS];
+pub(crate) const TOOLS: [&Tool; 10] =
+    [&CARGO_DENY, &BUF, &GRPCURL, &JAEGER, &KUSTOMIZE, &KUBERNETES_VALIDATE, &ENVOY, &CYCLONUS, &CHROMIUM, &AXE];
 
 /// Whether a tool can be had on this machine.
 pub(crate) enum Found {
@@ -168,6 +194,10 @@ impl Tool {
     /// Installs beside the final folder and renames: a folder that exists is complete. A lock keeps two runs from
     /// doing the same minutes of work.
     fn install(&self, workspace: &Workspace) -> anyhow::Result<()> {
+        if let Installer::Debian(package) = self.installer {
+            ensure!(system::install(&[package])?, "{package} is not for us to install");
+            return Ok(());
+        }
         let folder = self.folder()?;
         let cache = cache()?;
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
@@ -179,7 +209,7 @@ impl Tool {
         eprintln!("installing {} {} into {} (once)", self.name, self.version, folder.display());
         let staging = cache.join(format!(".{}-{}-{}", self.name, self.version, std_process::id()));
         fs::create_dir_all(&staging)?;
-        let moved = process::run(&mut self.install_command(workspace, &staging)).and_then(|()| {
+        let moved = self.install_into(workspace, &staging).and_then(|()| {
             ensure!(staging.join(self.program).exists(), "the installation made no {}", self.program);
             // A folder without the program is what an interrupted manual installation leaves.
             if folder.exists() {
@@ -193,9 +223,9 @@ impl Tool {
         moved
     }
 
-    fn install_command(&self, workspace: &Workspace, staging: &Path) -> Command {
+    fn install_into(&self, workspace: &Workspace, staging: &Path) -> anyhow::Result<()> {
         let version = self.version;
-        match self.installer {
+        let mut command = match self.installer {
             Installer::Cargo => {
                 let mut command = process::cargo();
                 // It runs for a second; an optimized build would cost minutes.
@@ -221,13 +251,23 @@ impl Tool {
                 command.arg(format!("{package}@{version}"));
                 command
             }
+            Installer::NpmLocked(folder) => {
+                for file in ["package.json", "package-lock.json"] {
+                    fs::copy(workspace.root.join(folder).join(file), staging.join(file))?;
+                }
+                let mut command = Command::new("npm");
+                command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]).arg(staging);
+                command
+            }
+            Installer::Debian(package) => bail!("{package} is installed by the system"),
             Installer::Pip(package) => {
                 let mut command = Command::new("python3");
                 command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
                 command.arg("--target").arg(staging).arg(format!("{package}=={version}"));
                 command
             }
-        }
+        };
+        process::run(&mut command)
     }
 }
 
@@ -241,7 +281,7 @@ impl Installer {
                 let probe = process::capture(go().args(["list", "-m"]).current_dir(workspace.root.join(JAEGER_MODULE)));
                 probe.err().map(|_| "Go 1.24 or newer is not installed".to_owned())
             }
-            Self::Npm(_) => {
+            Self::Npm(_) | Self::NpmLocked(_) => {
                 let probe = process::capture(Command::new("npm").arg("--version"));
                 probe.err().map(|_| "Node with npm is not installed".to_owned())
             }
@@ -249,6 +289,8 @@ impl Installer {
                 let probe = process::capture(Command::new("python3").args(["-m", "pip", "--version"]));
                 probe.err().map(|_| "Python 3 with pip is not installed".to_owned())
             }
+            Self::Debian(package) => (!system::may_install())
+                .then(|| format!("{package} is not installed. On Debian: {}", system::command(&[package]))),
         }
     }
 }
@@ -298,11 +340,18 @@ pub(crate) fn print_all(workspace: &Workspace, format: Format) -> anyhow::Result
 
 #[cfg(test)]
 mod tests {
-    use super::JAEGER;
+    use super::{AXE, JAEGER};
 
     #[test]
     fn the_go_module_pins_the_version_that_names_the_cache_folder() {
         let module = include_str!("../../tools/jaeger/go.mod");
         assert!(module.contains(&format!("github.com/jaegertracing/jaeger v{} ", JAEGER.version)));
+    }
+
+    #[test]
+    fn the_lock_pins_the_version_that_names_the_cache_folder() {
+        let lock = include_str!("../../tools/browser/package-lock.json");
+        let (_, axe) = lock.split_once("node_modules/axe-core").expect("the lock has axe-core");
+        assert!(axe.trim_start_matches("\": {").trim_start().starts_with(&format!("\"version\": \"{}\"", AXE.version)));
     }
 }
