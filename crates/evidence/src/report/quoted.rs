@@ -37,8 +37,9 @@ const SENTENCES: [Both; 8] = [
          store open, but a process of that user could open any.",
     ),
     both(
-        "Nilai untuk bidang yang tidak terisi oleh pembelian mana pun tidak ditanam.",
-        "Values of fields that no purchase fills were not planted.",
+        "{} bidang pribadi dalam kontrak tidak memuat nilai tanaman; canaries/leaves.tsv menyebut masing-masing beserta \
+         alasannya.",
+        "{} private leaves of the contracts held no planted value; canaries/leaves.tsv names each of them and the reason.",
     ),
     both(
         "Apa yang dilakukan pemanggil yang diizinkan dengan data yang diterimanya.",
