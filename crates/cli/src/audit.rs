@@ -18,6 +18,9 @@ use crate::meant::Meant;
 use crate::story::Format;
 use crate::witness::CHAIN;
 
+/// How far to look back in a Jaeger, in minutes.
+const LAST: u64 = 60;
+
 /// Where spans come from.
 #[derive(Clone, clap::Args)]
 #[group(required = true, multiple = true)]
@@ -40,7 +43,7 @@ struct Sources {
 #[derive(Clone, clap::Args)]
 struct Window {
     /// How far to look back, in minutes. Jaeger only.
-    #[arg(long, value_name = "MINUTES", default_value_t = 60, requires = "jaeger")]
+    #[arg(long, value_name = "MINUTES", default_value_t = LAST, requires = "jaeger")]
     last: u64,
     /// Ask over Jaeger's HTTP API of version 1, for those that have no other.
     #[arg(long, requires = "jaeger")]
@@ -60,6 +63,41 @@ struct Reading {
     /// Take a caller that only its own spans name as an incomplete proof rather than an unexplained call.
     #[arg(long)]
     accept_claims: bool,
+}
+
+/// Where spans of a mesh come from that is not ours.
+#[derive(Clone, clap::Args)]
+pub(crate) struct Elsewhere {
+    /// The mesh is none of `sekat up`: run what its files show. Needs --key; whatever only a running mesh of ours can show
+    /// is named as not run.
+    #[arg(long, requires = "key")]
+    pub(crate) elsewhere: bool,
+    /// OTLP files of its spans, or folders of them.
+    #[arg(long, value_name = "PATH", requires = "elsewhere")]
+    spans: Vec<PathBuf>,
+    /// The segments that a `sekat witness` wrote of its spans.
+    #[arg(long, value_name = "DIR", requires = "elsewhere")]
+    witness: Option<PathBuf>,
+    /// Its Jaeger's HTTP address; the spans of the last hour are read.
+    #[arg(long, value_name = "URL", requires = "elsewhere")]
+    jaeger: Option<String>,
+    /// The `service.name` of a workload that has another name there.
+    #[arg(long = "service", value_name = "SERVICE.NAME=WORKLOAD", value_parser = pair, requires = "elsewhere")]
+    services: Vec<(String, String)>,
+}
+
+impl Elsewhere {
+    /// The audit of its spans, if it names any.
+    pub(crate) fn audit(&self, intent: &Intent) -> anyhow::Result<Option<(Report, Vec<Diagnostic>)>> {
+        let Self { spans, witness, jaeger, services, .. } = self.clone();
+        if spans.is_empty() && witness.is_none() && jaeger.is_none() {
+            return Ok(None);
+        }
+        let sources = Sources { files: spans, witness, data: None, jaeger };
+        let window = Window { last: LAST, jaeger_v1: false };
+        let reading = Reading { sources, window, services, accept_claims: false };
+        read(&reading, intent, false).map(Some)
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

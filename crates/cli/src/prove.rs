@@ -3,6 +3,7 @@
 
 mod attacker;
 mod canaries;
+mod elsewhere;
 mod identities;
 mod inputs;
 mod picture;
@@ -14,18 +15,17 @@ mod traces;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anstream::{eprintln, println};
 use anyhow::Context as _;
 use sekat_audit::source::access;
 use sekat_audit::{Audit, Options, Report, unhex};
-use sekat_evidence::{Bundle, Check, Facts, Layer, LayerName, PublicKey, SigningKey, Verdict, report};
+use sekat_evidence::{Bundle, Check, Facts, Layer, LayerName, PublicKey, SigningKey, Timeline, Verdict, report};
 use sekat_policy::{Diagnostic, Intent, Span};
 
 use self::inputs::{Inputs, Written};
-use self::planting::Sent;
 use crate::buy::{self, Buyer};
 use crate::exit::{Exit, Usage};
 use crate::layout::{Layout, Running};
@@ -49,9 +49,11 @@ pub(crate) struct Args {
     data: Data,
     #[command(flatten)]
     meant: Meant,
-    /// The Cargo workspace of the code that runs.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    code: PathBuf,
+    /// The Cargo workspace of the code that runs; this one if the mesh is ours.
+    #[arg(long, value_name = "DIR")]
+    code: Option<PathBuf>,
+    #[command(flatten)]
+    elsewhere: audit::Elsewhere,
     #[command(flatten)]
     manifests: Manifests,
     /// Where the evidence is written: a folder that does not exist yet, or is empty.
@@ -94,15 +96,23 @@ impl Run {
 
 /// Runs all layers and writes the bundle.
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
+    if args.elsewhere.elsewhere {
+        return elsewhere::run(&args);
+    }
     let layout = Layout::new(&args.data.data)?;
     let running = Running::read(&layout)?;
     let bundle = Bundle::create(&args.out)?;
     let key_file = args.key.clone().unwrap_or_else(|| layout.evidence().join("signing.key"));
     let key = SigningKey::open_or_create(&key_file)?;
-    let fingerprint = key.public()?.fingerprint();
     let started = now()?;
     let manifests = args.manifests.or(MANIFESTS);
-    let inputs = Inputs::keep(&bundle, &args.out, &args.meant, check::cargo_metadata(&args.code), &manifests)?;
+    let inputs = Inputs::keep(
+        &bundle,
+        &args.out,
+        &args.meant,
+        check::cargo_metadata(args.code.as_deref().unwrap_or(Path::new("."))),
+        &manifests,
+    )?;
     let Written { intent, layers } = match inputs.run()? {
         Ok(written) => written,
         Err(found) => {
@@ -135,26 +145,85 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
 
     let mut timeline = spans::OfTrace::new(&intent, unhex(&story.trace_id).unwrap_or_default());
     spans::read(&layout, &mut timeline)?;
-    let facts = facts(&layout, &intent, &inputs, &sent, &report, started)?;
-    let input = report::Input {
-        layers: run.layers.clone(),
-        picture: picture::of(&intent, Some(&report), &run.layers),
-        timeline: timeline.timeline(story.trace_id),
-        facts: facts.clone(),
-        fingerprint: fingerprint.clone(),
-    };
-    let mut html = Vec::new();
-    report::html(&input, &mut html)?;
-    bundle.add_bytes("report.html", &html)?;
-    let mut json = Vec::new();
-    report.render_json(&mut json)?;
-    bundle.add_bytes("traces/audit.json", &json)?;
-    let sealed = bundle.seal(&facts, &run.layers, &key)?;
-    remember(&layout, &sealed.digest)?;
-    let verdict = Verdict::of(&run.layers);
-    println!("{verdict}");
-    eprintln!("{}: signed by {}; look at report.html, check with `sekat verify {0}`", args.out.display(), fingerprint);
-    Ok(exit(verdict))
+    let not_covered = NOT_COVERED.map(|sentence| sentence.replace("{}", &sent.unplanted.len().to_string()));
+    let latest = layout.evidence().join("latest");
+    let sealing = Sealing { bundle: &bundle, args: &args, key: &key, latest: &latest };
+    let facts = sealing.facts(&intent, &inputs, &not_covered, Some(&report), started)?;
+    sealing.seal(&intent, run.layers, timeline.timeline(story.trace_id), Some(&report), facts)
+}
+
+/// What ends every run: the report, the statement, and what the next bundle has to know.
+struct Sealing<'a> {
+    bundle: &'a Bundle,
+    args: &'a Args,
+    key: &'a SigningKey,
+    /// Where the digest of the newest bundle is kept.
+    latest: &'a Path,
+}
+
+impl Sealing<'_> {
+    fn facts(
+        &self,
+        intent: &Intent,
+        inputs: &Inputs,
+        not_covered: &[String],
+        report: Option<&Report>,
+        started: String,
+    ) -> anyhow::Result<Facts> {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let coverage = report.map(|report| {
+            BTreeMap::from([
+                ("declaredEdges".to_owned(), number(report.coverage.edges)),
+                ("declaredEdgesUnused".to_owned(), number(report.coverage.unused.len())),
+                ("forbiddenPairs".to_owned(), number(report.coverage.forbidden_pairs)),
+                ("forbiddenPairsUntried".to_owned(), number(report.coverage.untried.len())),
+                ("spans".to_owned(), report.spans_read),
+                ("calls".to_owned(), report.calls),
+            ])
+        });
+        Ok(Facts {
+            scope: format!("the mesh of {} workloads in {} domains", intent.workloads.len(), intent.domains.len()),
+            window_start: started,
+            window_end: now()?,
+            assumptions: ASSUMPTIONS.map(str::to_owned).to_vec(),
+            not_covered: not_covered.to_vec(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy_digest: inputs.contracts_digest()?,
+            previous: std::fs::read_to_string(self.latest).ok().map(|digest| digest.trim().to_owned()),
+            coverage: coverage.unwrap_or_default(),
+        })
+    }
+
+    fn seal(
+        &self,
+        intent: &Intent,
+        layers: Vec<Layer>,
+        timeline: Timeline,
+        report: Option<&Report>,
+        facts: Facts,
+    ) -> anyhow::Result<Exit> {
+        let fingerprint = self.key.public()?.fingerprint();
+        let picture = picture::of(intent, report, &layers);
+        let input = report::Input { layers, picture, timeline, facts, fingerprint };
+        let mut html = Vec::new();
+        report::html(&input, &mut html)?;
+        self.bundle.add_bytes("report.html", &html)?;
+        if let Some(report) = report {
+            let mut json = Vec::new();
+            report.render_json(&mut json)?;
+            self.bundle.add_bytes("traces/audit.json", &json)?;
+        }
+        let report::Input { layers, facts, fingerprint, .. } = input;
+        let sealed = self.bundle.seal(&facts, &layers, self.key)?;
+        // The next bundle names this one.
+        std::fs::write(self.latest, format!("{}\n", sealed.digest))
+            .with_context(|| format!("{} cannot be written", self.latest.display()))?;
+        let verdict = Verdict::of(&layers);
+        println!("{verdict}");
+        let out = self.args.out.display();
+        eprintln!("{out}: signed by {fingerprint}; look at report.html, check with `sekat verify {out}`");
+        Ok(exit(verdict))
+    }
 }
 
 /// Audits until nothing is missing any more, or for as long as it may take.
@@ -202,36 +271,6 @@ fn chains(intent: &Intent, layout: &Layout) -> anyhow::Result<Vec<Check>> {
     Ok(checks)
 }
 
-fn facts(
-    layout: &Layout,
-    intent: &Intent,
-    inputs: &Inputs,
-    sent: &Sent,
-    report: &Report,
-    started: String,
-) -> anyhow::Result<Facts> {
-    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let coverage = BTreeMap::from([
-        ("declaredEdges".to_owned(), number(report.coverage.edges)),
-        ("declaredEdgesUnused".to_owned(), number(report.coverage.unused.len())),
-        ("forbiddenPairs".to_owned(), number(report.coverage.forbidden_pairs)),
-        ("forbiddenPairsUntried".to_owned(), number(report.coverage.untried.len())),
-        ("spans".to_owned(), report.spans_read),
-        ("calls".to_owned(), report.calls),
-    ]);
-    Ok(Facts {
-        scope: format!("the mesh of {} workloads in {} domains", intent.workloads.len(), intent.domains.len()),
-        window_start: started,
-        window_end: now()?,
-        assumptions: ASSUMPTIONS.map(str::to_owned).to_vec(),
-        not_covered: NOT_COVERED.map(|sentence| sentence.replace("{}", &sent.unplanted.len().to_string())).to_vec(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        policy_digest: inputs.contracts_digest()?,
-        previous: std::fs::read_to_string(latest(layout)).ok().map(|digest| digest.trim().to_owned()),
-        coverage,
-    })
-}
-
 /// Believed without being shown.
 const ASSUMPTIONS: [&str; 3] = [
     "A workload of a domain that may hold a class of data, its node, its certificate authority and the kernel are trusted.",
@@ -248,16 +287,6 @@ const NOT_COVERED: [&str; 4] = [
     "{} private leaves of the contracts held no planted value; canaries/leaves.tsv names each of them and the reason.",
     "What an allowed caller does with what it received.",
 ];
-
-fn latest(layout: &Layout) -> PathBuf {
-    layout.evidence().join("latest")
-}
-
-/// Keeps the digest of this bundle for the next one, which names it.
-fn remember(layout: &Layout, digest: &str) -> anyhow::Result<()> {
-    let path = latest(layout);
-    std::fs::write(&path, format!("{digest}\n")).with_context(|| format!("{} cannot be written", path.display()))
-}
 
 /// Checks a bundle again.
 pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {

@@ -102,6 +102,44 @@ async fn a_mesh_is_proven_and_each_planted_fault_is_named() {
     what_happens(&world).await;
 }
 
+/// A mesh that is none of `sekat up`, by its files alone: never proven, but violated where it is.
+#[test]
+fn a_mesh_of_somebody_else_is_judged_by_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.pem");
+    let prove = |name: &str, policies: &Path| {
+        let mut command = cli::command();
+        command.current_dir(repository()).args(["prove", "--elsewhere", "--proto", "proto", "--key"]).arg(&key);
+        command
+            .arg("-f")
+            .arg("deploy/kubernetes/base")
+            .arg("-f")
+            .arg(policies)
+            .arg("--out")
+            .arg(folder.path().join(name));
+        cli::run(&mut command)
+    };
+    let more = folder.path().join("more.yaml");
+    fs::write(&more, "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: nobody, namespace: elsewhere}\n").unwrap();
+    let Ran { code, stdout, stderr } = prove("good", &more);
+    assert_eq!((code, stdout.trim()), (Some(4), "UNKNOWN"), "{stderr}");
+    let line = |layer: &str| stderr.lines().find(|line| line.starts_with(layer)).unwrap_or_default().to_owned();
+    for layer in ["contracts", "network", "packets"] {
+        assert!(line(layer).contains(" HOLDS "), "{layer}: {stderr}");
+    }
+    for layer in ["code", "identities", "stores", "probes", "canaries", "traces", "records"] {
+        assert!(line(layer).contains("UNKNOWN") && line(layer).contains("not run: "), "{layer}: {stderr}");
+    }
+    fs::write(&more, WIDE).unwrap();
+    let Ran { code, stdout, stderr } = prove("wide", &more);
+    assert_eq!((code, stdout.trim()), (Some(3), "VIOLATED"), "{stderr}");
+    let chained = cli::run(
+        cli::command().arg("verify").arg(folder.path().join("wide")).arg("--previous").arg(folder.path().join("good")),
+    );
+    assert_eq!(chained.code, Some(3), "violated, and the chain holds: {}", chained.stderr);
+    assert!(!chained.stderr.contains("SK08"), "{}", chained.stderr);
+}
+
 /// Somebody who holds the key, and puts other manifests into a bundle than those that were judged.
 fn forged_with_the_signers_key(world: &World) {
     assert_eq!(world.prove("forged", &[]).code, Some(0));

@@ -28,6 +28,8 @@ const WORKSPACE: &str = "sekat-workspace-root";
 /// The largest file that is copied: contracts, crates' manifests and Kubernetes' are smaller by far.
 const FILE_BYTES: u64 = 64 << 20;
 
+const NO_MANIFESTS: &str = "no manifests were given: name them with -f";
+
 /// The inputs of a bundle.
 pub(super) struct Inputs {
     /// The bundle's folder.
@@ -137,6 +139,9 @@ impl Inputs {
     /// # Errors
     /// If this user may not, or a tool is missing.
     pub(super) fn packets(&self) -> anyhow::Result<Layer> {
+        if self.told.manifests.is_empty() {
+            return Ok(Layer::not_run(LayerName::Packets, NO_MANIFESTS));
+        }
         Ok(self.relative(Layer::ran(LayerName::Packets, packets::observe(&self.manifests())?)))
     }
 
@@ -164,8 +169,12 @@ impl Inputs {
                 written::code(&intent, &found)
             }
         };
-        let (analysis, unread) = Manifests::new(self.manifests(), self.told.unsaid.clone()).analyse();
-        let network = written::network(&intent, analysis.as_ref(), &unread);
+        let network = if self.told.manifests.is_empty() {
+            Layer::not_run(LayerName::Network, NO_MANIFESTS)
+        } else {
+            let (analysis, unread) = Manifests::new(self.manifests(), self.told.unsaid.clone()).analyse();
+            written::network(&intent, analysis.as_ref(), &unread)
+        };
         let layers = [contracts, code, network].map(|layer| self.relative(layer));
         Ok(Ok(Written { intent, layers }))
     }

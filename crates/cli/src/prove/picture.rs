@@ -120,7 +120,10 @@ mod tests {
     #[test]
     fn every_sentence_that_is_stated_is_told_in_indonesian() {
         for sentence in ASSUMPTIONS.iter().chain(&NOT_COVERED) {
-            assert!(report::indonesian(&sentence.replace("{}", "3")).is_some(), "give the report a translation of: {sentence}");
+            assert!(
+                report::indonesian(&sentence.replace("{}", "3")).is_some(),
+                "give the report a translation of: {sentence}"
+            );
         }
     }
 }
