@@ -28,13 +28,13 @@ pub(crate) struct Args {
 /// Checks everything that was named and tells all that is wrong in one go.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let metadata = args.code.as_deref().map(cargo_metadata).transpose()?;
-    let (intent, mut found) = args.meant.read(metadata.as_deref())?;
+    let (intent, mut found) = args.meant.read(args.manifests.paths(), metadata.as_deref())?;
     let mut looked_at = vec![format!("{} workloads, {} edges", intent.workloads.len(), intent.edges.len())];
     if metadata.is_some() {
         looked_at.push("code".to_owned());
     }
     if !args.manifests.is_empty() && findings::exit(&found) != Exit::Malformed {
-        let (analysis, unread) = args.manifests.analyse();
+        let (analysis, unread) = args.manifests.analyse(&intent.platform.pod_ranges)?;
         found.extend(unread);
         if let Some(analysis) = analysis {
             let checked = analysis.check(&intent);

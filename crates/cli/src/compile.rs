@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// The folder to write into. Without it everything goes to standard output.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Only the files that the site adds or changes: what an overlay brings beside the policies of every place.
+    #[arg(long, requires = "site")]
+    site_only: bool,
     /// Write nothing; exit with 3 if the files in --out are not what is meant.
     #[arg(long, requires = "out")]
     check: bool,
@@ -33,12 +36,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(intent) => intent,
         Err(exit) => return Ok(exit),
     };
-    let (compiled, mut found) = compile(&intent, args.target);
+    let (mut compiled, mut found) = compile(&intent, args.target);
     if found.is_empty() {
         found = round_trip(&intent, &compiled);
     }
+    if args.site_only {
+        match args.meant.anywhere().sound()? {
+            Ok(anywhere) => compiled.subtract(&compile(&anywhere, args.target).0),
+            Err(exit) => return Ok(exit),
+        }
+    }
     if let (true, Some(folder), true) = (found.is_empty(), &args.out, args.check) {
-        let help = format!("`sekat compile --target {} --out {}` writes it", args.target.name(), folder.display());
+        let site = args.meant.site().map(|site| format!(" --site {}", site.display())).unwrap_or_default();
+        let only = if args.site_only { " --site-only" } else { "" };
+        let to = folder.display();
+        let help = format!("`sekat compile --target {}{site}{only} --out {to}` writes it", args.target.name());
         found = folder::stale(&compiled, folder, &help);
     }
     findings::tell(&found)?;

@@ -9,6 +9,7 @@ mod edges;
 mod exit;
 mod findings;
 mod layout;
+mod manifests;
 mod meant;
 mod packets;
 mod prove;

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use sekat_evidence::Check;
-use sekat_packets::{Addresses, Observed, Report, Row, World, permit, read};
+use sekat_packets::{Addresses, Observed, Report, Row, World, permit};
 use sekat_policy::Severity;
 
 use crate::exit::Exit;
-use crate::findings;
 use crate::reach::done;
+use crate::{findings, manifests};
 
 /// How rows are written.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -27,7 +27,8 @@ enum Rows {
 /// Flags of `sekat packets`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A file or a folder of manifests, YAML or JSON. May be given several times.
+    /// A file or a folder of manifests, YAML or JSON; a folder with a kustomization is what kustomize makes of it. May be
+    /// given several times.
     #[arg(short = 'f', long = "manifests", value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// How the rows are written.
@@ -37,7 +38,7 @@ pub(crate) struct Args {
 
 /// Sends the packets and tells where they did not do what the policies say.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let (cluster, mut found) = read(&args.paths);
+    let (cluster, mut found) = manifests::cluster(&args.paths)?;
     if found.iter().any(|finding| finding.severity == Severity::Error) {
         findings::tell(&found)?;
         return Ok(Exit::Malformed);

@@ -7,16 +7,16 @@ use anstream::eprintln;
 use sekat_policy::Diagnostic;
 use sekat_policy::intent::Protocol;
 use sekat_reach::addresses::Range;
-use sekat_reach::{Analysis, Options, Relation, diff as compare, exposure, gather, read, render};
+use sekat_reach::{Analysis, Options, Relation, diff as compare, exposure, read, render};
 
 use crate::exit::{Exit, Usage};
-use crate::findings;
+use crate::{findings, manifests};
 
 /// Kubernetes manifests, and what they do not say.
 #[derive(Clone, clap::Args)]
 pub(crate) struct Manifests {
     /// A file or a folder of manifests, YAML or JSON, also as `kubectl get -o yaml` prints them; `-` for standard input.
-    /// May be given several times.
+    /// A folder with a kustomization is what kustomize makes of it. May be given several times.
     #[arg(short = 'f', long = "manifests", value_name = "PATH")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -61,24 +61,32 @@ impl Manifests {
         &self.paths
     }
 
-    /// The analysis, unless something cannot be read.
-    pub(crate) fn analyse(&self) -> (Option<Analysis>, Vec<Diagnostic>) {
-        analyse(&self.paths, &self.unsaid)
+    /// The analysis, unless something cannot be read. `pod_ranges` are those of the place, if somebody states them.
+    ///
+    /// # Errors
+    /// If a folder has to be rendered and nothing is there that can.
+    pub(crate) fn analyse(&self, pod_ranges: &[String]) -> anyhow::Result<(Option<Analysis>, Vec<Diagnostic>)> {
+        analyse(&self.paths, &self.unsaid, pod_ranges)
     }
 }
 
-fn analyse(paths: &[PathBuf], unsaid: &Unsaid) -> (Option<Analysis>, Vec<Diagnostic>) {
+fn analyse(
+    paths: &[PathBuf],
+    unsaid: &Unsaid,
+    pod_ranges: &[String],
+) -> anyhow::Result<(Option<Analysis>, Vec<Diagnostic>)> {
     let mut options = Options { harmless_kinds: unsaid.harmless_kind.clone(), ..Options::default() };
-    if !unsaid.pod_range.is_empty() {
-        options.pod_ranges = unsaid.pod_range.iter().filter_map(|text| Range::parse(text).ok()).collect();
+    let stated = if unsaid.pod_range.is_empty() { pod_ranges } else { &unsaid.pod_range };
+    if !stated.is_empty() {
+        options.pod_ranges = stated.iter().filter_map(|text| Range::parse(text).ok()).collect();
     }
-    let (sources, mut found) = gather(paths);
+    let (sources, mut found) = manifests::sources(paths)?;
     if !found.is_empty() {
-        return (None, found);
+        return Ok((None, found));
     }
     let (cluster, more) = read(&sources, &options);
     found.extend(more);
-    (cluster.map(|cluster| Analysis::new(cluster, options)), found)
+    Ok((cluster.map(|cluster| Analysis::new(cluster, options)), found))
 }
 
 /// How rows are written.
@@ -113,7 +121,7 @@ pub(crate) struct Args {
 
 /// Lists who can reach whom.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let Some(analysis) = told(require(&args.manifests)?.analyse())? else { return Ok(Exit::Malformed) };
+    let Some(analysis) = told(require(&args.manifests)?.analyse(&[])?)? else { return Ok(Exit::Malformed) };
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = match args.format {
         _ if args.exposure => exposure::csv(&analysis.exposure(), &mut out),
@@ -155,7 +163,7 @@ fn protocol(text: &str) -> Result<Protocol, String> {
 
 /// Tells why one peer can reach another, or cannot.
 pub(crate) fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
-    let Some(analysis) = told(require(&args.manifests)?.analyse())? else { return Ok(Exit::Malformed) };
+    let Some(analysis) = told(require(&args.manifests)?.analyse(&[])?)? else { return Ok(Exit::Malformed) };
     match analysis.explain(&args.src, &args.dst, args.port, args.protocol) {
         Ok(explanation) => {
             done(write!(io::stdout().lock(), "{explanation}"))?;
@@ -195,7 +203,7 @@ pub(crate) struct DiffArgs {
 
 /// Compares two sets of manifests.
 pub(crate) fn diff(args: &DiffArgs) -> anyhow::Result<Exit> {
-    let side = |path: &PathBuf| told(analyse(std::slice::from_ref(path), &args.unsaid));
+    let side = |path: &PathBuf| told(analyse(std::slice::from_ref(path), &args.unsaid, &[])?);
     // Both are read before the answer, so that one run tells everything that is malformed.
     let (Some(before), Some(after)) = (side(&args.before)?, side(&args.after)?) else { return Ok(Exit::Malformed) };
     let diff = compare(&before, &after);

@@ -57,6 +57,7 @@ fn each_is_named(faults: &[Fault]) {
 fn faults_in_network_policies_are_named() {
     let showcase = "showcase.yaml";
     let commerce = "commerce.yaml";
+    let outside = "commerce.external.yaml";
     let at = Target::Kubernetes;
     each_is_named(&[
         (
@@ -102,14 +103,14 @@ fn faults_in_network_policies_are_named() {
         ),
         (
             at,
-            commerce,
+            outside,
             Replace("            except:\n              - \"198.51.100.128/25\"\n", ""),
             WIDER,
             "198.51.100.128 outside",
         ),
         (
             at,
-            commerce,
+            outside,
             Replace(
                 "cidr: \"198.51.100.0/24\"\n            except:\n              - \"198.51.100.128/25\"",
                 "cidr: \"0.0.0.0/0\"",
@@ -117,7 +118,15 @@ fn faults_in_network_policies_are_named() {
             WIDER,
             "reach an address of nobody",
         ),
-        (at, commerce, Replace("- port: 443", "- port: https"), NOT_UNDERSTOOD, "port"),
+        (
+            at,
+            outside,
+            Replace("          podSelector:\n            matchLabels:\n              app: bank\n", ""),
+            WIDER,
+            "`payment` reach a pod that nobody stated in partners",
+        ),
+        (at, outside, Replace("app: bank", "app: till"), NARROWER, "`payment` reach `the pods of bank` at port 443"),
+        (at, outside, Replace("- port: 443", "- port: https"), NOT_UNDERSTOOD, "port"),
         (
             at,
             commerce,

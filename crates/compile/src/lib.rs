@@ -75,6 +75,13 @@ pub struct Compiled {
     pub losses: Vec<Loss>,
 }
 
+impl Compiled {
+    /// Leaves only the files that `base` does not have as they are.
+    pub fn subtract(&mut self, base: &Self) {
+        self.files.retain(|file| !base.files.contains(file));
+    }
+}
+
 /// Makes the objects of one target. With findings that are errors there are no files: half a policy set would enforce
 /// something that nobody meant.
 #[must_use]

@@ -39,7 +39,9 @@ pub(crate) fn leaves(intent: &Intent, attempt: &Attempt<'_>) -> bool {
     if attempt.to.kind == Kind::Outside {
         return external(intent, attempt);
     }
-    let Some(callee) = attempt.to.genuine.as_deref() else { return platform(intent, attempt) };
+    let Some(callee) = attempt.to.genuine.as_deref() else {
+        return platform(intent, attempt) || external(intent, attempt);
+    };
     port(intent, callee, attempt).is_some_and(|port| states(intent, attempt, port, false))
 }
 
@@ -90,12 +92,17 @@ fn platform(intent: &Intent, attempt: &Attempt<'_>) -> bool {
 
 fn external(intent: &Intent, attempt: &Attempt<'_>) -> bool {
     let Some(client) = &attempt.from.genuine else { return false };
+    let to = attempt.to;
     let holds = |ranges: &[String]| {
-        ranges.iter().filter_map(|range| Cidr::parse(range)).any(|range| range.contains(attempt.to.address))
+        ranges.iter().filter_map(|range| Cidr::parse(range)).any(|range| range.contains(to.address))
     };
     intent.externals.iter().any(|external| {
         let port = external.ports.is_empty() || external.ports.contains(&(attempt.protocol, attempt.port));
-        external.clients.contains(client) && port && holds(&external.cidrs) && !holds(&external.except)
+        let is_there = match to.kind {
+            Kind::Pod => external.pods.iter().any(|pods| pods.namespace == to.namespace && pods.labels == to.labels),
+            _ => holds(&external.cidrs) && !holds(&external.except),
+        };
+        external.clients.contains(client) && port && is_there
     })
 }
 

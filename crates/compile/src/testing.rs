@@ -110,12 +110,18 @@ pub(crate) fn shop() -> Intent {
             name: "bank".to_owned(),
             cidrs: vec!["198.51.100.0/24".to_owned()],
             except: vec!["198.51.100.128/25".to_owned()],
+            pods: vec![place("partners", "", &[("app", "bank")])],
             ports: vec![(Protocol::Tcp, 443)],
             clients: set(&["payment"]),
             classes: BTreeSet::new(),
             span: Span::default(),
         }],
-        platform: Platform { dns: Some(dns), telemetry: vec![collector], probes: vec!["172.20.0.0/16".to_owned()] },
+        platform: Platform {
+            dns: Some(dns),
+            telemetry: vec![collector],
+            probes: vec!["172.20.0.0/16".to_owned()],
+            ..Platform::default()
+        },
         ..Intent::default()
     }
 }
@@ -187,6 +193,7 @@ pub(crate) fn random(seed: u64) -> Intent {
             name: format!("x{n}"),
             cidrs: vec![range.to_owned()],
             except: dice.is(2).then(|| hole.to_owned()).into_iter().collect(),
+            pods: dice.is(3).then(|| place("partners", "", &[("app", &format!("x{n}"))])).into_iter().collect(),
             ports: if dice.is(3) { Vec::new() } else { vec![(*dice.pick(&Protocol::ALL), 443)] },
             clients: some(&mut dice),
             classes: BTreeSet::new(),

@@ -194,6 +194,7 @@ impl<'a> Builder<'a> {
                 doors.extend(self.endpoint(endpoint));
             }
             doors.extend(self.outside());
+            doors.extend(self.pods_outside());
         }
         doors
     }
@@ -238,6 +239,24 @@ impl<'a> Builder<'a> {
         to.genuine = None;
         let mut doors: Vec<Door> = endpoint.ports.iter().map(|(protocol, port)| plain(&to, *port, *protocol)).collect();
         doors.extend(unstated(&to, &endpoint.ports.iter().map(|(_, number)| *number).collect::<Vec<_>>()));
+        doors
+    }
+
+    /// The pods that stand for something outside, and beside them one that does not.
+    fn pods_outside(&mut self) -> Vec<Door> {
+        let mut doors = Vec::new();
+        for external in &self.intent.externals {
+            let ports: BTreeSet<(Protocol, u16)> =
+                external.ports.iter().copied().chain([(Protocol::Tcp, 443)]).collect();
+            for place in &external.pods {
+                let mut to = self.pod(&format!("the pods of {}", external.name), place);
+                to.genuine = None;
+                for to in [to, self.stranger(&place.namespace)] {
+                    doors.extend(ports.iter().map(|(protocol, port)| plain(&to, *port, *protocol)));
+                    doors.extend(unstated(&to, &ports.iter().map(|(_, number)| *number).collect::<Vec<_>>()));
+                }
+            }
+        }
         doors
     }
 

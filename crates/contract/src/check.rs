@@ -21,24 +21,30 @@ pub enum Meant<'a> {
     Policy(&'a Path),
 }
 
-/// What is meant, and everything that is wrong with it, in the order of place and code. `cargo_metadata` is the output of
+/// What is meant, and everything that is wrong with it, in the order of place and code. `site` is the site file of the
+/// place where it is meant, if there is one; `cargo_metadata` is the output of
 /// `cargo metadata --no-deps --format-version 1` of the workspace whose code is to agree, if there is one.
 ///
 /// An intent with errors grants less than was meant, never more. Contracts that break their own rules are not checked as
 /// intents and against code, which would say the same things again in other words.
 #[must_use]
-pub fn run(meant: &Meant<'_>, cargo_metadata: Option<&str>) -> (Intent, Vec<Diagnostic>) {
-    let (intent, mut findings) = match meant {
-        Meant::Policy(path) => policy_file::read(path),
+pub fn run(meant: &Meant<'_>, site: Option<&Path>, cargo_metadata: Option<&str>) -> (Intent, Vec<Diagnostic>) {
+    let (mut intent, mut findings, is_checked) = match meant {
+        Meant::Policy(path) => {
+            let (intent, findings) = policy_file::stated(path);
+            (intent, findings, true)
+        }
         Meant::Contracts { root, deployment } => {
-            let (model, mut findings) = crate::compile(root);
+            let (model, findings) = crate::compile(root);
             let intent = model.map(|model| intent_of(&model, deployment)).unwrap_or_default();
-            if !has_errors(&findings) {
-                findings.extend(intent_lints::run(&intent));
-            }
-            (intent, findings)
+            let is_checked = !has_errors(&findings);
+            (intent, findings, is_checked)
         }
     };
+    findings.extend(site.into_iter().flat_map(|site| policy_file::site::extend(&mut intent, site)));
+    if is_checked {
+        (intent, findings) = policy_file::linted((intent, findings));
+    }
     if let Some(metadata) = cargo_metadata.filter(|_| !has_errors(&findings)) {
         findings.extend(code::check(&intent, metadata));
     }
@@ -79,7 +85,7 @@ mod tests {
 
     fn check(metadata: &str) -> Vec<Diagnostic> {
         let (root, deployment) = (Path::new(ROOT).join("proto"), Deployment::default());
-        run(&Meant::Contracts { root: &root, deployment: &deployment }, Some(metadata)).1
+        run(&Meant::Contracts { root: &root, deployment: &deployment }, None, Some(metadata)).1
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sekat_policy::intent::{
-    Assertion, Audience, Classes, Domain, Edge, Endpoint, External, Method, Place, Platform, Port, Protocol, Subject,
-    Target, Workload,
+    Assertion, Audience, Classes, Domain, Edge, Endpoint, Method, Place, Platform, Port, Protocol, Subject, Target,
+    Workload,
 };
 use sekat_policy::{ClassSet, DataClass, Intent, Listener, Span};
 
@@ -29,21 +29,8 @@ pub struct Deployment {
     pub health_port: u16,
     /// Workloads that take connections from outside although they forward no end user's calls.
     pub ingress: BTreeSet<String>,
-    /// What workloads with egress may reach.
-    pub outside: Outside,
     /// What every workload needs of the platform.
     pub platform: Platform,
-}
-
-/// Hosts outside of the mesh. None by default: where providers are differs from place to place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outside {
-    /// Their addresses in CIDR notation.
-    pub cidrs: Vec<String>,
-    /// Parts of these that are not meant.
-    pub except: Vec<String>,
-    /// The ports.
-    pub ports: Vec<(Protocol, u16)>,
 }
 
 impl Default for Deployment {
@@ -62,7 +49,6 @@ impl Default for Deployment {
             public_port: 7443,
             health_port: 7080,
             ingress: BTreeSet::from(["notify-ingress".to_owned()]),
-            outside: Outside::default(),
             platform: Platform {
                 dns: Some(Endpoint {
                     place: place("kube-system", "k8s-app", "kube-dns"),
@@ -72,7 +58,7 @@ impl Default for Deployment {
                     place: place("sekat-telemetry", label, "otel-collector"),
                     ports: vec![(Protocol::Tcp, 4317)],
                 }],
-                probes: Vec::new(),
+                ..Platform::default()
             },
         }
     }
@@ -94,13 +80,11 @@ pub(crate) fn class_name(class: DataClass) -> String {
 #[must_use]
 pub fn intent_of(model: &Model, deployment: &Deployment) -> Intent {
     let span = model.topologies.first().cloned().unwrap_or_default();
-    let methods = methods(model);
     let mut intent = Intent {
         classes: DataClass::ALL.into_iter().map(|class| (class_name(class), Classes::new())).collect(),
         domains: model.domains.iter().map(|domain| self::domain(domain, &span)).collect(),
         workloads: model.workloads.iter().map(|it| workload(model, it, deployment, &span)).collect(),
-        externals: externals(model, &methods, deployment, &span),
-        methods,
+        methods: methods(model),
         platform: deployment.platform.clone(),
         ..Intent::default()
     };
@@ -179,27 +163,6 @@ fn methods(model: &Model) -> Vec<Method> {
     methods.collect()
 }
 
-/// One for each workload with egress, if anything outside is named; what it is asked to do, it may tell.
-fn externals(model: &Model, methods: &[Method], deployment: &Deployment, span: &Span) -> Vec<External> {
-    let names_hosts = !deployment.outside.cidrs.is_empty();
-    let with_egress = model.workloads.iter().filter(|workload| names_hosts && workload.egress);
-    with_egress
-        .map(|workload| External {
-            name: format!("outside-of-{}", workload.name),
-            cidrs: deployment.outside.cidrs.clone(),
-            except: deployment.outside.except.clone(),
-            ports: deployment.outside.ports.clone(),
-            clients: BTreeSet::from([workload.name.clone()]),
-            classes: methods
-                .iter()
-                .filter(|it| it.workload == workload.name)
-                .flat_map(|it| it.request.clone())
-                .collect(),
-            span: span.clone(),
-        })
-        .collect()
-}
-
 /// What the topology implies: a domain never obtains what it may not hold, and nobody leaves the mesh without egress.
 fn assertions(model: &Model, intent: &Intent, span: &Span) -> Vec<Assertion> {
     let never = |from, target| Assertion { from, target, transitive: true, span: span.clone() };
@@ -247,18 +210,14 @@ mod tests {
     #[test]
     fn rights_are_those_of_the_contracts_and_no_others() {
         let model = planted(&[]).model();
-        assert_eq!(intent_of(&model, &Deployment::default()).externals, [], "nobody says where providers are");
-        let outside = Outside { cidrs: vec!["203.0.113.0/24".to_owned()], ..Outside::default() };
-        let intent = intent_of(&model, &Deployment { outside, ..Deployment::default() });
+        let intent = intent_of(&model, &Deployment::default());
+        assert_eq!(intent.externals, [], "a site file says where providers are");
         assert!(intent.allows("shop", "/sekat.bank.v1.BankService/CreateCharge"));
         assert!(!intent.allows("showcase", "/sekat.bank.v1.BankService/CreateCharge"));
         assert!(intent.connections().contains(&("showcase", "shop", "feed")));
         assert!(!intent.connections().iter().any(|(caller, _, port)| *caller == "showcase" && *port == "mesh"));
         let charge = intent.method("/sekat.bank.v1.BankService/CreateCharge").expect("a method");
         assert_eq!(charge.response, Classes::from(["payment".to_owned()]));
-        let [outside] = intent.externals.as_slice() else { panic!("{:?}", intent.externals) };
-        assert_eq!(outside.clients, BTreeSet::from(["bank".to_owned()]));
-        assert!(outside.classes.contains("payment") && !outside.classes.contains("user"));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub use forward::Forward;
 pub use owner::sweep;
 pub use permit::{in_user_namespace, permit, permitted};
 pub use plan::Addresses;
-pub use read::{DUPLICATE, INVALID_POLICY, UNKNOWN_NAMESPACE, UNREADABLE, UNSUPPORTED_POLICY, read, read_text};
+pub use read::{
+    DUPLICATE, INVALID_POLICY, UNKNOWN_NAMESPACE, UNREADABLE, UNSUPPORTED_POLICY, read, read_text, read_texts,
+};
 pub use report::{Cell, Difference, INCONCLUSIVE, MISMATCH, Observed, Report, Row, Tally, UNTRIED};
 pub use world::World;

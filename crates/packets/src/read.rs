@@ -49,8 +49,16 @@ pub fn read(paths: &[PathBuf]) -> (Cluster, Vec<Diagnostic>) {
 /// Reads one text, which `file` names in findings.
 #[must_use]
 pub fn read_text(file: &str, text: &str) -> (Cluster, Vec<Diagnostic>) {
+    read_texts([(file, text)])
+}
+
+/// Reads several texts, each with the name that findings give it.
+#[must_use]
+pub fn read_texts<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Cluster, Vec<Diagnostic>) {
     let mut reader = Reader::default();
-    reader.text(file, text);
+    for (file, text) in texts {
+        reader.text(file, text);
+    }
     reader.finish()
 }
 

@@ -33,6 +33,8 @@ pub struct Intent {
     pub platform: Platform,
     /// What must never be possible, whatever else is stated.
     pub assertions: Vec<Assertion>,
+    /// The names of workloads that run somewhere else than where this is enforced, such as on a person's machine.
+    pub elsewhere: BTreeSet<String>,
 }
 
 /// A part of the mesh under one owner.
@@ -183,6 +185,8 @@ pub struct External {
     pub cidrs: Vec<String>,
     /// Parts of these that are not meant, in CIDR notation.
     pub except: Vec<String>,
+    /// Pods of the same cluster that stand for them, in namespaces that are not the mesh's; no service account counts.
+    pub pods: Vec<Place>,
     /// The ports; empty for all.
     pub ports: Vec<(Protocol, u16)>,
     /// The names of the workloads that may connect.
@@ -202,6 +206,8 @@ pub struct Platform {
     pub telemetry: Vec<Endpoint>,
     /// The addresses from which probes come, in CIDR notation.
     pub probes: Vec<String>,
+    /// The ranges from which pods have their addresses, in CIDR notation; empty if nobody says.
+    pub pod_ranges: Vec<String>,
 }
 
 /// Pods of the platform and their ports.

@@ -126,6 +126,8 @@ struct Check<'a, 's> {
     connections: BTreeSet<(&'a str, &'a str, &'a str)>,
     /// The workloads of the platform that everybody may ask, and at which ports.
     platform: Vec<(Vec<usize>, PortSet)>,
+    /// The workloads that stand for something outside: whose they are to reach, and at which ports.
+    external: Vec<(&'a BTreeSet<String>, Vec<usize>, PortSet)>,
     /// The addresses outside, cut where the manifests and where the intent cut them, with their numbers as peers.
     outside: Vec<(Range, u32)>,
     checked: Checked,
@@ -154,12 +156,7 @@ impl<'a, 's> Check<'a, 's> {
         let mut checked = Checked::default();
         let mut owners: BTreeMap<usize, &str> = BTreeMap::new();
         for party in &parties {
-            // Who only calls may do so from outside of the cluster; a pod of it would be a stranger and is found as one.
-            if party.members.is_empty() && !party.ports.is_empty() {
-                let message = format!("no workload of the manifests is `{}`", party.name);
-                let help = format!("add it in namespace {}, with its labels, or remove it here", party.place.namespace);
-                checked.findings.push(Diagnostic::error(ABSENT, party.span.clone(), message, help));
-            }
+            checked.findings.extend(misplaced(party, intent.elsewhere.contains(party.name)));
             for member in &party.members {
                 if let Some(other) = owners.insert(*member, party.name) {
                     let message = format!("{} is both `{other}` and `{}`", analysis.name(*member), party.name);
@@ -169,6 +166,18 @@ impl<'a, 's> Check<'a, 's> {
             }
         }
         let endpoints = intent.platform.dns.iter().chain(&intent.platform.telemetry);
+        let mut external = Vec::new();
+        for one in &intent.externals {
+            for place in &one.pods {
+                let members = members(analysis, place);
+                if members.is_empty() {
+                    let message = format!("no workload of the manifests stands for `{}`", one.name);
+                    let help = format!("correct `pods`: none in namespace {} has these labels", place.namespace);
+                    checked.findings.push(Diagnostic::error(ABSENT, one.span.clone(), message, help));
+                }
+                external.push((&one.clients, members, ports_of(&one.ports)));
+            }
+        }
         Self {
             sound,
             analysis,
@@ -176,6 +185,7 @@ impl<'a, 's> Check<'a, 's> {
             parties,
             connections: intent.connections(),
             platform: endpoints.map(|one| (members(analysis, &one.place), set(&one.ports))).collect(),
+            external,
             outside: outside(analysis, intent),
             checked,
         }
@@ -270,6 +280,11 @@ impl<'a, 's> Check<'a, 's> {
         if !is_workload {
             meant.needed = PortSet::none();
         }
+        for (clients, members, ports) in &self.external {
+            if clients.contains(source.name) && members.contains(&to) {
+                meant.need(ports);
+            }
+        }
         for from in source.members.clone() {
             let conn = self.analysis.between(from, to);
             self.judge(from, Direction::Egress, Other::Workload(to), &conn, &meant, &span);
@@ -304,10 +319,7 @@ impl<'a, 's> Check<'a, 's> {
             .externals
             .iter()
             .filter(|external| external.clients.contains(source.name))
-            .map(|external| {
-                let ports = if external.ports.is_empty() { PortSet::all() } else { set(&external.ports) };
-                (blocks(&external.cidrs, &external.except), ports)
-            })
+            .map(|external| (blocks(&external.cidrs, &external.except), ports_of(&external.ports)))
             .collect();
         let span = source.span.clone();
         for from in source.members.clone() {
@@ -383,6 +395,26 @@ impl<'a, 's> Check<'a, 's> {
     }
 }
 
+/// A party that the manifests lack, or have although it is said to run elsewhere.
+fn misplaced(party: &Party<'_>, is_elsewhere: bool) -> Option<Diagnostic> {
+    let Party { name, place, span, .. } = party;
+    let (message, help) = match (party.members.is_empty(), is_elsewhere) {
+        (true, false) => (
+            format!("no workload of the manifests is `{name}`"),
+            format!(
+                "add it in namespace {}, with its labels, remove it here, or name it under `elsewhere` of a site file",
+                place.namespace
+            ),
+        ),
+        (false, true) => (
+            format!("`{name}` is in the manifests, and is said to run elsewhere"),
+            "remove it from one of the two".to_owned(),
+        ),
+        _ => return None,
+    };
+    Some(Diagnostic::error(ABSENT, span.clone(), message, help))
+}
+
 /// Where the finding belongs, and what to look at: the rule that decides, or else the statement of the intent.
 fn help(witness: &Explanation, code: &str, span: &Span) -> (Span, String) {
     let reasons: Vec<&Reason> = witness.egress.iter().chain(&witness.ingress).collect();
@@ -422,6 +454,11 @@ fn public(party: &Party<'_>) -> Meant {
         meant.allow(&PortSet::one(port.protocol, port.number));
     }
     meant
+}
+
+/// The ports of something outside; all of them if none is named.
+fn ports_of(ports: &[(Protocol, u16)]) -> PortSet {
+    if ports.is_empty() { PortSet::all() } else { set(ports) }
 }
 
 fn set(ports: &[(Protocol, u16)]) -> PortSet {

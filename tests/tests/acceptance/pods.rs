@@ -17,7 +17,8 @@ use tonic::Code;
 use crate::edges::Edge;
 
 /// Workloads, services and policies.
-const DEPLOYED: [&str; 2] = ["deploy/kubernetes/base", BANK];
+const DEPLOYED: [&str; 3] =
+    ["deploy/kubernetes/base", BANK, "deploy/kubernetes/overlays/local/sekat-commerce.external.yaml"];
 /// The same without policies.
 const UNPROTECTED: [&str; 3] = ["deploy/kubernetes/base/commerce", "deploy/kubernetes/base/showcase", BANK];
 const BANK: &str = "deploy/kubernetes/overlays/local/bank.yaml";

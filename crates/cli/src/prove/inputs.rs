@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::written;
 use crate::exit::Usage;
-use crate::findings;
 use crate::meant::Meant;
 use crate::packets;
 use crate::reach::{Manifests, Unsaid};
+use crate::{findings, manifests};
 
 /// Where what is meant lies in a bundle.
 const CONTRACTS: &str = "inputs/contracts";
@@ -23,6 +23,8 @@ const CODE: &str = "inputs/code";
 const METADATA: &str = "inputs/code/metadata.json";
 /// What was told besides files.
 const TOLD: &str = "inputs/told.json";
+/// What differs from place to place.
+const SITE: &str = "inputs/site/site.yaml";
 /// In the copy of what cargo says: the root of the workspace, which is somewhere else on every machine.
 const WORKSPACE: &str = "sekat-workspace-root";
 /// The largest file that is copied: contracts, crates' manifests and Kubernetes' are smaller by far.
@@ -42,6 +44,9 @@ pub(super) struct Inputs {
 struct Told {
     /// The policy file; without one the contracts say what is meant.
     policy: Option<String>,
+    /// The site file, if there is one.
+    #[serde(default)]
+    site: Option<String>,
     /// Why there is no code, if there is none.
     no_code: Option<String>,
     /// What was given as manifests, in its order.
@@ -73,18 +78,10 @@ impl Inputs {
             Ok(()) => None,
             Err(error) => Some(format!("{error:#}")),
         };
-        let mut kept = Vec::new();
-        for (number, path) in manifests.paths().iter().enumerate() {
-            if !path.exists() {
-                let message = format!("there are no manifests at {}: name them with -f", path.display());
-                return Err(Usage(message).into());
-            }
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let to = format!("inputs/manifests/{number}/{name}");
-            keep(bundle, path, &to)?;
-            kept.push(to);
-        }
-        let told = Told { policy, no_code, manifests: kept, unsaid: manifests.unsaid().clone() };
+        let site = meant.site().map_or_else(|| manifests::site(manifests.paths()), |site| Ok(Some(site.to_owned())))?;
+        let site = site.map(|site| keep(bundle, &site, SITE).map(|()| SITE.to_owned())).transpose()?;
+        let kept = keep_manifests(bundle, manifests)?;
+        let told = Told { policy, site, no_code, manifests: kept, unsaid: manifests.unsaid().clone() };
         bundle.add_bytes(TOLD, &serde_json::to_vec_pretty(&told)?)?;
         Ok(Self { root: root.to_owned(), told })
     }
@@ -97,7 +94,7 @@ impl Inputs {
         let path = root.join(TOLD);
         let text = std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
         let told: Told = serde_json::from_slice(&text).with_context(|| format!("{} is malformed", path.display()))?;
-        let paths = told.policy.iter().chain(&told.manifests);
+        let paths = told.policy.iter().chain(&told.site).chain(&told.manifests);
         for path in paths {
             let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
             ensure!(plain, "{path} lies outside of the bundle");
@@ -156,7 +153,8 @@ impl Inputs {
             Some(policy) => Meant::of_policy(self.root.join(policy)),
             None => Meant::of_contracts(self.contracts()),
         };
-        let (intent, found) = meant.read(None)?;
+        let meant = meant.at(self.told.site.as_ref().map(|site| self.root.join(site)));
+        let (intent, found) = meant.read(&[], None)?;
         if findings::exit(&found) == crate::exit::Exit::Malformed {
             return Ok(Err(found));
         }
@@ -164,7 +162,7 @@ impl Inputs {
         let code = match &self.told.no_code {
             Some(why) => Layer::not_run(LayerName::Code, why),
             None => {
-                let mut found = meant.read(Some(&self.metadata()?))?.1;
+                let mut found = meant.read(&[], Some(&self.metadata()?))?.1;
                 found.retain(|finding| finding.code.starts_with("SK033"));
                 written::code(&intent, &found)
             }
@@ -172,7 +170,8 @@ impl Inputs {
         let network = if self.told.manifests.is_empty() {
             Layer::not_run(LayerName::Network, NO_MANIFESTS)
         } else {
-            let (analysis, unread) = Manifests::new(self.manifests(), self.told.unsaid.clone()).analyse();
+            let manifests = Manifests::new(self.manifests(), self.told.unsaid.clone());
+            let (analysis, unread) = manifests.analyse(&intent.platform.pod_ranges)?;
             written::network(&intent, analysis.as_ref(), &unread)
         };
         let layers = [contracts, code, network].map(|layer| self.relative(layer));
@@ -195,6 +194,29 @@ impl Inputs {
         }
         layer
     }
+}
+
+/// Copies the manifests, those of kustomize as it makes them: what they are made of may lie anywhere.
+fn keep_manifests(bundle: &Bundle, manifests: &Manifests) -> anyhow::Result<Vec<String>> {
+    let mut kept = Vec::new();
+    for (number, path) in manifests.paths().iter().enumerate() {
+        if !path.exists() {
+            let message = format!("there are no manifests at {}: name them with -f", path.display());
+            return Err(Usage(message).into());
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut to = format!("inputs/manifests/{number}/{name}");
+        match manifests::rendered(path)? {
+            None => keep(bundle, path, &to)?,
+            Some(Ok(text)) => {
+                to.push_str(".yaml");
+                bundle.add_bytes(&to, text.as_bytes())?;
+            }
+            Some(Err(finding)) => return Err(Usage(finding.to_string()).into()),
+        }
+        kept.push(to);
+    }
+    Ok(kept)
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use sekat_packets::{Addresses, Cluster, Forward, Pod, World, read};
+use sekat_packets::{Addresses, Cluster, Forward, Pod, World};
 use sekat_policy::Severity;
 
 use super::ports::{Ports, names};
 use super::supervisor::Process;
 use crate::exit::Usage;
-use crate::findings;
+use crate::{findings, manifests};
 
 /// Where the bank simulator's controls are in its pod: nobody reaches them over the network.
 const BANK_CONTROL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7444);
@@ -43,8 +43,8 @@ impl Listeners {
     ///
     /// # Errors
     /// If the manifests cannot be read or lack a pod or port, or this user may not make network namespaces.
-    pub(crate) fn in_pods(ports: Ports, manifests: &[PathBuf]) -> anyhow::Result<Self> {
-        let (cluster, found) = read(manifests);
+    pub(crate) fn in_pods(ports: Ports, paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let (cluster, found) = manifests::cluster(paths)?;
         findings::tell(&found)?;
         if found.iter().any(|finding| finding.severity == Severity::Error) {
             bail!(Usage("the manifests cannot be used: see above".to_owned()));

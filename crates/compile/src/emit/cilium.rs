@@ -31,7 +31,7 @@ pub(super) fn emit(plan: &Plan<'_>) -> Vec<File> {
         for workload in plan.workloads_of(namespace) {
             let callees = plan.callees_of(&workload.name);
             let mut rules: Vec<Value> = callees.map(|(host, listener)| leaving(host, listener)).collect();
-            rules.extend(plan.externals_of(&workload.name).map(leaving_the_mesh));
+            rules.extend(plan.externals_of(&workload.name).flat_map(leaving_the_mesh));
             if !rules.is_empty() {
                 let comment = format!("What {} reaches.", workload.name);
                 let name = format!("{}.egress", workload.name);
@@ -114,12 +114,19 @@ fn leaving(host: &Host<'_>, listener: &Listener<'_>) -> Value {
     map([("toEndpoints", one(peer(host.place))), ("toPorts", open(&at))])
 }
 
-fn leaving_the_mesh(external: &External) -> Value {
-    let mut rule = vec![("toCIDRSet".to_owned(), ranges(&external.cidrs, &external.except).into_iter().collect())];
-    if !external.ports.is_empty() {
-        rule.push(("toPorts".to_owned(), open(&external.ports)));
-    }
-    Value::Map(rule)
+/// A rule for addresses and one for pods: a CIDR matches no pod, and a rule with both would need a peer that is both.
+fn leaving_the_mesh(external: &External) -> Vec<Value> {
+    let blocks: Vec<Value> = ranges(&external.cidrs, &external.except);
+    let pods: Vec<Value> = external.pods.iter().map(peer).collect();
+    let peers = [("toCIDRSet", blocks), ("toEndpoints", pods)].into_iter().filter(|(_, peers)| !peers.is_empty());
+    let rule = |(key, peers): (&str, Vec<Value>)| {
+        let mut rule = vec![(key.to_owned(), Value::List(peers))];
+        if !external.ports.is_empty() {
+            rule.push(("toPorts".to_owned(), open(&external.ports)));
+        }
+        Value::Map(rule)
+    };
+    peers.map(rule).collect()
 }
 
 fn peer(place: &Place) -> Value {

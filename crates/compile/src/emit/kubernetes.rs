@@ -21,8 +21,6 @@ pub(super) fn emit(plan: &Plan<'_>) -> Vec<File> {
         for workload in plan.workloads_of(namespace) {
             let callees = plan.callees_of(&workload.name);
             documents.extend(callees.map(|(host, listener)| leaving(&workload.name, &workload.place, host, listener)));
-            let externals = plan.externals_of(&workload.name);
-            documents.extend(externals.map(|external| leaving_the_mesh(&workload.name, &workload.place, external)));
         }
         let about = format!(
             "What may reach the pods of {namespace}, and what they may reach. NetworkPolicy sees connections: who may\n\
@@ -30,7 +28,21 @@ pub(super) fn emit(plan: &Plan<'_>) -> Vec<File> {
         );
         file(namespace, &about, &documents)
     })
+    .chain(namespaces.iter().filter_map(|namespace| outside(plan, namespace)))
     .collect()
+}
+
+/// What the pods of a namespace may reach outside of the mesh: a file of its own, because it differs from place to
+/// place where the rest does not. No namespace has a dot in its name.
+fn outside(plan: &Plan<'_>, namespace: &str) -> Option<File> {
+    let clients = plan.workloads_of(namespace).into_iter();
+    let documents: Vec<Document> = clients
+        .flat_map(|client| {
+            plan.externals_of(&client.name).map(|external| leaving_the_mesh(&client.name, &client.place, external))
+        })
+        .collect();
+    let about = format!("What the pods of {namespace} may reach outside of the mesh.");
+    (!documents.is_empty()).then(|| file(&format!("{namespace}.external"), &about, &documents))
 }
 
 /// A policy for the pods of a place, or, without one, for all of the namespace.
@@ -126,14 +138,14 @@ fn leaving(caller: &str, place: &Place, host: &Host<'_>, listener: &Listener<'_>
 }
 
 fn leaving_the_mesh(caller: &str, place: &Place, external: &External) -> Document {
-    let External { name, cidrs, except, ports: open, .. } = external;
+    let External { name, cidrs, except, pods, ports: open, .. } = external;
     let blocks = ranges(cidrs, except).into_iter().map(|block| map([("ipBlock", block)]));
-    let mut rule = vec![("to".to_owned(), blocks.collect())];
+    let mut rule = vec![("to".to_owned(), pods.iter().map(peer).chain(blocks).collect())];
     if !open.is_empty() {
         rule.push(("ports".to_owned(), ports(open)));
     }
     let comment =
-        format!("{caller} leaves the mesh to {name}, and only by address: NetworkPolicy knows no host names.");
+        format!("{caller} leaves the mesh to {name}, and by no host name: NetworkPolicy knows addresses and pods.");
     let name = format!("{caller}.{name}.external");
     policy(&comment, &name, &place.namespace, Some(place), [("egress", Value::Map(rule))])
 }

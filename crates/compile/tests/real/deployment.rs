@@ -2,22 +2,19 @@
 //! whom they may call, and Kubernetes knows every field.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::process::Command;
 
 use sekat_compile::{Compiled, File, Target, compile, folder, round_trip};
-use sekat_policy::intent::{Audience, External, Protocol};
-use sekat_policy::{Intent, Span};
+use sekat_policy::Intent;
+use sekat_policy::intent::Audience;
 use sekat_yaml::Node;
 
-use crate::{mesh, root, run, tool};
+use crate::{mesh, run, tool};
 
 const KUSTOMIZE: &str = "SEKAT_KUSTOMIZE";
 const RENDERS: &str = "the deployment renders, and its policies are those of the contracts";
 
-fn deployment() -> PathBuf {
-    root().join("deploy/kubernetes")
-}
+const OVERLAYS: [&str; 2] = ["overlays/local", "overlays/production"];
 
 fn compiled(intent: &Intent, target: Target) -> Compiled {
     let (compiled, found) = compile(intent, target);
@@ -28,7 +25,7 @@ fn compiled(intent: &Intent, target: Target) -> Compiled {
 /// What kustomize makes of an overlay.
 fn rendered(overlay: &str) -> Option<String> {
     let kustomize = tool(KUSTOMIZE, RENDERS)?;
-    let (succeeded, text, said) = run(Command::new(kustomize).arg("build").arg(deployment().join(overlay)));
+    let (succeeded, text, said) = run(Command::new(kustomize).arg("build").arg(mesh::deployed(overlay)));
     assert!(succeeded, "{overlay}: {said}");
     Some(text)
 }
@@ -55,11 +52,19 @@ fn policies(text: &str) -> Compiled {
 fn the_committed_policies_are_what_the_contracts_compile_to() {
     let help = "write it anew with `sekat compile`, and review the difference as you would review code";
     let intent = mesh::intent();
-    let at = [(Target::Kubernetes, "base/policies"), (Target::Cnp, "components/walls")];
-    for (target, folder) in at.map(|(target, folder)| (target, deployment().join(folder))) {
-        let compiled = compiled(&intent, target);
-        assert_eq!(round_trip(&intent, &compiled), []);
-        let stale = folder::stale(&compiled, &folder, help);
+    let base = compiled(&intent, Target::Kubernetes);
+    assert_eq!(round_trip(&intent, &base), []);
+    let walls = compiled(&intent, Target::Cnp);
+    assert_eq!(round_trip(&intent, &walls), []);
+    let mut committed = vec![(base.clone(), "base/policies"), (walls, "components/walls")];
+    for overlay in OVERLAYS {
+        let mut added = compiled(&mesh::intent_at(overlay), Target::Kubernetes);
+        added.subtract(&base);
+        assert_eq!(added.files.iter().map(|it| &it.name).collect::<Vec<_>>(), ["sekat-commerce.external.yaml"]);
+        committed.push((added, overlay));
+    }
+    for (compiled, folder) in committed {
+        let stale = folder::stale(&compiled, &mesh::deployed(folder), help);
         assert!(stale.is_empty(), "{}", stale.iter().map(ToString::to_string).collect::<String>());
     }
 }
@@ -73,41 +78,62 @@ fn every_target_of_our_own_mesh_round_trips() {
     }
 }
 
+const ONLY_THE_BANK: &str = "\
+sekat-bank
+      podSelector:
+        matchLabels:
+          app.kubernetes.io/name: bank
+";
+
 #[test]
-fn production_lets_out_to_the_bank_and_to_nobody_else() {
+fn each_place_opens_what_its_site_states_and_nothing_else() {
+    for (overlay, narrow, wide) in
+        [("overlays/production", "198.51.100.0/24", "0.0.0.0/0"), ("overlays/local", ONLY_THE_BANK, "sekat-bank\n")]
+    {
+        let Some(text) = rendered(overlay) else { return };
+        let intent = mesh::intent_at(overlay);
+        assert_eq!(round_trip(&intent, &policies(&text)), [], "{overlay}");
+        let changed = text.replacen(narrow, wide, 1);
+        assert_ne!(text, changed, "{overlay}");
+        let found = round_trip(&intent, &policies(&changed));
+        assert!(found.iter().any(|it| it.message.contains("`psp-connector` reach")), "{overlay}: {found:#?}");
+    }
     let Some(text) = rendered("overlays/production") else { return };
-    let mut intent = mesh::intent();
-    let bank = External {
-        name: "bank".to_owned(),
-        cidrs: vec!["198.51.100.0/24".to_owned()],
-        except: Vec::new(),
-        ports: vec![(Protocol::Tcp, 443)],
-        clients: BTreeSet::from(["psp-connector".to_owned()]),
-        classes: BTreeSet::new(),
-        span: Span::default(),
-    };
-    intent.externals.push(bank);
-    assert_eq!(round_trip(&intent, &policies(&text)), []);
-    let widened = policies(&text.replace("198.51.100.0/24", "0.0.0.0/0"));
-    let found = round_trip(&intent, &widened);
-    assert!(found.iter().any(|it| it.message.contains("`psp-connector` reach an address of nobody")), "{found:#?}");
     let walls = objects(&text).iter().filter(|it| text_at(it, &["kind"]) == "ClusterNetworkPolicy").count();
     assert!(walls > 10, "{walls} walls");
 }
 
+/// A policy that somebody adds beside ours.
+const OPEN: &str = "\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: open, namespace: sekat-commerce}
+spec: {podSelector: {}, policyTypes: [Ingress], ingress: [{}]}
+";
+
+/// The analysis knows nothing of the compiler: it reads what would be applied, pods and all.
 #[test]
-fn the_local_overlay_opens_nothing_but_the_way_to_the_simulator() {
-    let Some(text) = rendered("overlays/local") else { return };
-    let bank = "  name: psp-connector.bank.external\n";
-    let without: Vec<&str> = text.split("---\n").filter(|it| !it.contains(bank)).collect();
-    assert_eq!(without.len() + 1, text.split("---\n").count());
-    assert_eq!(round_trip(&mesh::intent(), &policies(&without.join("---\n"))), []);
+fn an_independent_reader_finds_only_what_is_meant_in_each_place() {
+    for place in ["base", "overlays/local", "overlays/production"] {
+        let Some(text) = rendered(place) else { return };
+        let intent = mesh::intent_at(place);
+        let check = |text: &str| {
+            let options = sekat_reach::Options::default();
+            let source = sekat_reach::Source { name: place.to_owned(), text: text.to_owned() };
+            let (cluster, found) = sekat_reach::read(&[source], &options);
+            assert_eq!(found, [], "{place}");
+            sekat_reach::Analysis::new(cluster.expect("a cluster"), options).check(&intent).findings
+        };
+        assert_eq!(check(&text), [], "{place}");
+        let opened = check(&format!("{text}---\n{OPEN}"));
+        assert!(opened.iter().any(|it| it.code == sekat_reach::VIOLATED), "{place}: {opened:#?}");
+    }
 }
 
 #[test]
 fn every_workload_is_deployed_as_the_intent_says() {
     let Some(text) = rendered("base") else { return };
-    let intent = mesh::intent();
+    let intent = mesh::intent_at("base");
     let objects = objects(&text);
     let of_kind = |kinds: &[&str]| -> BTreeMap<String, &Node> {
         let some = objects.iter().filter(|it| kinds.contains(&text_at(it, &["kind"])));
@@ -117,10 +143,8 @@ fn every_workload_is_deployed_as_the_intent_says() {
     let pods = of_kind(&["Deployment", "StatefulSet"]);
     for workload in &intent.workloads {
         assert!(accounts.contains_key(&workload.name), "no account for {}", workload.name);
-        let Some(owner) = pods.get(&workload.name) else {
-            assert!(workload.ports.is_empty(), "{} is not deployed", workload.name);
-            continue;
-        };
+        assert_ne!(pods.contains_key(&workload.name), intent.elsewhere.contains(&workload.name), "{}", workload.name);
+        let Some(owner) = pods.get(&workload.name) else { continue };
         let name = workload.name.as_str();
         assert_eq!(text_at(owner, &["metadata", "namespace"]), workload.place.namespace, "{name}");
         let pod = owner.at(&["spec", "template"]).expect("a template");
@@ -164,7 +188,7 @@ fn wanted_upstreams(intent: &Intent, caller: &str) -> BTreeSet<(String, String)>
 
 #[test]
 fn every_pod_fits_the_strictest_standard() {
-    for overlay in ["overlays/local", "overlays/production"] {
+    for overlay in OVERLAYS {
         let Some(text) = rendered(overlay) else { return };
         for object in objects(&text) {
             let name = text_at(&object, &["metadata", "name"]).to_owned();
@@ -201,7 +225,7 @@ fn kubernetes_knows_every_field() {
         let (conforms, _, said) = run(command.env("PYTHONPATH", package.parent().expect("a folder")));
         (conforms, said)
     };
-    for overlay in ["overlays/local", "overlays/production"] {
+    for overlay in OVERLAYS {
         let Some(text) = rendered(overlay) else { return };
         // Kubernetes does not ship what is not in its own API.
         let own: Vec<&str> = text.split("---\n").filter(|it| !it.contains("kind: ClusterNetworkPolicy\n")).collect();

@@ -7,7 +7,7 @@ use std::path::Path;
 use sekat_policy::intent::{Audience, Classes, Protocol, Subject, Target};
 use sekat_policy::{Diagnostic, Intent};
 
-use super::{calls, contracts, network, read, sections};
+use super::{calls, contracts, network, read, sections, site};
 use crate::intent_lints::fixture::planted;
 
 /// A policy of one server and one client, whose methods come from `shop.proto`.
@@ -360,7 +360,7 @@ fn everything_around_the_mesh_is_read() {
 }
 
 /// The sections of the schema for editors, by their names there, beside the keys that are read.
-const SECTIONS: [(&str, &[&str]); 16] = [
+const SECTIONS: [(&str, &[&str]); 17] = [
     ("class", &sections::CLASS),
     ("domain", &sections::DOMAIN),
     ("service", &sections::SERVICE),
@@ -373,6 +373,7 @@ const SECTIONS: [(&str, &[&str]); 16] = [
     ("assert", &calls::ASSERT),
     ("deny", &calls::DENY),
     ("external", &network::EXTERNAL),
+    ("pods", &network::PODS),
     ("listedPort", &network::EXTERNAL_PORT),
     ("platform", &network::PLATFORM),
     ("endpoint", &network::ENDPOINT),
@@ -381,11 +382,15 @@ const SECTIONS: [(&str, &[&str]); 16] = [
 
 #[test]
 fn the_schema_for_editors_knows_the_same_keys() {
-    let text = include_str!("../../../../docs/policy.schema.json");
-    let schema = sekat_yaml::documents("schema", text).next().expect("a document").expect("JSON");
-    for (name, keys) in SECTIONS {
-        let section = if name.is_empty() { Some(&schema) } else { schema.at(&["$defs", name]) };
-        let properties = section.and_then(|section| section.get("properties")).expect(name);
+    let read = |text| sekat_yaml::documents("schema", text).next().expect("a document").expect("JSON");
+    let policy = read(include_str!("../../../../docs/policy.schema.json"));
+    let site = read(include_str!("../../../../docs/site.schema.json"));
+    let of_policy = SECTIONS.map(|(name, keys)| (if name.is_empty() { vec![] } else { vec!["$defs", name] }, keys));
+    let of_site: [(Vec<&str>, &[&str]); 2] = [(vec![], &site::KEYS), (vec!["properties", "ranges"], &site::RANGES)];
+    let all = of_policy.into_iter().map(|it| (&policy, it)).chain(of_site.into_iter().map(|it| (&site, it)));
+    for (schema, (path, keys)) in all {
+        let (section, name) = (schema.at(&path), path.join("."));
+        let properties = section.and_then(|section| section.get("properties")).expect(&name);
         let known = properties.map("schema").expect("a mapping").iter().map(|(key, _)| key.name.as_str());
         assert_eq!(known.collect::<BTreeSet<_>>(), keys.iter().copied().collect::<BTreeSet<_>>(), "{name}");
     }

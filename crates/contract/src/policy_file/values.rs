@@ -80,10 +80,21 @@ pub(super) fn cidr(text: &str) -> Rule {
 
 /// Whether `inner` lies in `outer`, both in CIDR notation.
 pub(super) fn contains(outer: &str, inner: &str) -> bool {
-    let (Some(outer), Some(inner)) = (parse_cidr(outer), parse_cidr(inner)) else { return false };
-    outer.prefix <= inner.prefix && outer.network() == Cidr { prefix: outer.prefix, ..inner }.network()
+    parse_cidr(outer).zip(parse_cidr(inner)).is_some_and(|(outer, inner)| outer.contains(inner))
 }
 
+/// The addresses that two ranges share; ranges lie in each other or apart.
+pub(super) fn overlap<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
+    if contains(one, other) { Some(other) } else { contains(other, one).then_some(one) }
+}
+
+/// Whether `parts` together hold all of `range`.
+pub(super) fn is_covered(range: &str, parts: &[String]) -> bool {
+    let parts: Vec<Cidr> = parts.iter().filter_map(|part| parse_cidr(part)).collect();
+    parse_cidr(range).is_some_and(|range| range.is_covered(&parts))
+}
+
+#[derive(Clone, Copy)]
 struct Cidr {
     address: IpAddr,
     prefix: u32,
@@ -98,6 +109,28 @@ fn parse_cidr(text: &str) -> Option<Cidr> {
 }
 
 impl Cidr {
+    fn contains(self, inner: Self) -> bool {
+        self.prefix <= inner.prefix && self.network() == Self { prefix: self.prefix, ..inner }.network()
+    }
+
+    /// A range that is in no part is cut in halves as long as a part lies within, which ends at that part's prefix.
+    fn is_covered(self, parts: &[Self]) -> bool {
+        let is_cut = || parts.iter().any(|part| self.contains(*part));
+        parts.iter().any(|part| part.contains(self))
+            || is_cut() && self.halves().into_iter().all(|half| half.is_covered(parts))
+    }
+
+    fn halves(self) -> [Self; 2] {
+        let prefix = self.prefix.saturating_add(1);
+        let upper = match self.network() {
+            IpAddr::V4(address) => IpAddr::V4((address.to_bits() | 1_u32.checked_shl(32 - prefix).unwrap_or(0)).into()),
+            IpAddr::V6(address) => {
+                IpAddr::V6((address.to_bits() | 1_u128.checked_shl(128 - prefix).unwrap_or(0)).into())
+            }
+        };
+        [Self { address: self.network(), prefix }, Self { address: upper, prefix }]
+    }
+
     fn network(&self) -> IpAddr {
         match self.address {
             IpAddr::V4(address) => {
@@ -182,6 +215,26 @@ mod tests {
             ("2001:db8::/32", "2001:db8:1::/48", true),
         ] {
             assert_eq!(contains(outer, inner), expected, "{outer} {inner}");
+        }
+    }
+
+    #[test]
+    fn parts_that_together_hold_a_range_cover_it() {
+        assert_eq!(overlap("10.0.0.0/8", "10.9.0.0/16"), Some("10.9.0.0/16"));
+        assert_eq!(overlap("10.9.0.0/16", "10.0.0.0/8"), Some("10.9.0.0/16"));
+        assert_eq!(overlap("10.0.0.0/9", "10.128.0.0/9"), None);
+        for (range, parts, expected) in [
+            ("10.0.0.0/8", &["10.0.0.0/8"][..], true),
+            ("10.0.0.0/8", &[], false),
+            ("10.0.0.0/8", &["10.0.0.0/9", "10.128.0.0/9"], true),
+            ("10.0.0.0/8", &["10.0.0.0/9", "10.128.0.0/10"], false),
+            ("192.0.2.0/30", &["192.0.2.0/32", "192.0.2.1/32", "192.0.2.2/31"], true),
+            ("::/0", &["::/1", "8000::/1"], true),
+            ("::/0", &["0.0.0.0/0"], false),
+            ("192.0.2.1/32", &["192.0.2.0/24"], true),
+        ] {
+            let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
+            assert_eq!(is_covered(range, &parts), expected, "{range} {parts:?}");
         }
     }
 }

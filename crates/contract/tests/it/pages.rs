@@ -114,8 +114,8 @@ impl Base {
                 let released = image(lawful.path()).expect("the fixture keeps the rules");
                 breaking::compare(&released, &image(root).unwrap_or_else(|findings| panic!("{findings:#?}")))
             }
-            Self::Contracts => check::run(&Meant::Contracts { root, deployment: &Deployment::default() }, None).1,
-            Self::Policy => check::run(&Meant::Policy(&root.join("policy.yaml")), None).1,
+            Self::Contracts => check::run(&Meant::Contracts { root, deployment: &Deployment::default() }, None, None).1,
+            Self::Policy => check::run(&Meant::Policy(&root.join("policy.yaml")), None, None).1,
             Self::Code => {
                 let cargo = Command::new(env!("CARGO"))
                     .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
@@ -123,7 +123,7 @@ impl Base {
                     .output()
                     .expect("cargo");
                 let metadata = String::from_utf8_lossy(&cargo.stdout).into_owned();
-                check::run(&Meant::Policy(&root.join("policy.yaml")), Some(&metadata)).1
+                check::run(&Meant::Policy(&root.join("policy.yaml")), None, Some(&metadata)).1
             }
         }
     }

@@ -52,7 +52,7 @@ fn facts(intent: &Intent) -> BTreeSet<String> {
 fn options_and_policy_file_say_the_same() {
     let root = Base::Contracts.write();
     let deployment = Deployment::default();
-    let (own, findings) = check::run(&Meant::Contracts { root: root.path(), deployment: &deployment }, None);
+    let (own, findings) = check::run(&Meant::Contracts { root: root.path(), deployment: &deployment }, None, None);
     assert_eq!(findings, []);
     let policy = root.path().join("policy.yaml");
     fs::write(&policy, POLICY).expect("written");

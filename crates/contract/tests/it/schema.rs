@@ -10,18 +10,27 @@ use crate::repository;
 const EXAMPLES: [&str; 3] =
     ["docs/policy/shop/policy.yaml", "docs/policy/no-contracts.yaml", "crates/contract/src/intent_lints/fixture.yaml"];
 
+const SITES: [&str; 3] = [
+    "deploy/kubernetes/base/site.yaml",
+    "deploy/kubernetes/overlays/local/site.yaml",
+    "deploy/kubernetes/overlays/production/site.yaml",
+];
+
 struct Schema {
     schemas: boon::Schemas,
     index: boon::SchemaIndex,
 }
 
 impl Schema {
-    fn read() -> Self {
-        let text = fs::read_to_string(repository("docs/policy.schema.json")).unwrap_or_default();
+    /// The schema of policy files or of site files; the second refers to the first.
+    fn read(name: &str) -> Self {
         let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
-        let schema: serde_json::Value = serde_json::from_str(&text).expect("the schema is JSON");
-        compiler.add_resource("policy.json", schema).expect("a resource");
-        let index = compiler.compile("policy.json", &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
+        for name in ["policy.schema.json", "site.schema.json"] {
+            let text = fs::read_to_string(repository("docs").join(name)).unwrap_or_default();
+            let schema: serde_json::Value = serde_json::from_str(&text).expect("the schema is JSON");
+            compiler.add_resource(name, schema).expect("a resource");
+        }
+        let index = compiler.compile(name, &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
         Self { schemas, index }
     }
 
@@ -50,7 +59,7 @@ fn json(node: &Node) -> serde_json::Value {
 
 #[test]
 fn examples_keep_the_schema_and_the_rules() {
-    let schema = Schema::read();
+    let schema = Schema::read("policy.schema.json");
     for example in EXAMPLES {
         let path = repository(example);
         let text = fs::read_to_string(&path).unwrap_or_default();
@@ -63,7 +72,7 @@ fn examples_keep_the_schema_and_the_rules() {
 
 #[test]
 fn mistakes_that_an_editor_can_see_are_refused() {
-    let schema = Schema::read();
+    let schema = Schema::read("policy.schema.json");
     let text = fs::read_to_string(repository("docs/policy/shop/policy.yaml")).unwrap_or_default();
     for (from, to) in [
         ("kind: Policy", "kind: policy"),
@@ -78,6 +87,26 @@ fn mistakes_that_an_editor_can_see_are_refused() {
         ("{from: showcase, to: internet}", "{from: showcase}"),
         ("{from: showcase, to: internet}", "{from: showcase, to: internet, class: user}"),
         ("protos: [protos]", "proto: [protos]"),
+    ] {
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        assert!(schema.refuses(&text.replace(from, to)).is_some(), "{to}");
+    }
+}
+
+#[test]
+fn site_files_keep_their_schema_and_their_mistakes_are_refused() {
+    let schema = Schema::read("site.schema.json");
+    for site in SITES {
+        let text = fs::read_to_string(repository(site)).unwrap_or_default();
+        assert_eq!(schema.refuses(&text), None, "{site}");
+    }
+    let text = fs::read_to_string(repository("deploy/kubernetes/overlays/production/site.yaml")).unwrap_or_default();
+    for (from, to) in [
+        ("kind: Site", "kind: Policy"),
+        ("pods: [", "pod: ["),
+        ("    cidrs: [198.51.100.0/24]\n", ""),
+        ("ports: [443]", "ports: [https]"),
+        ("elsewhere: [ops]", "elsewhere: [{name: ops}]"),
     ] {
         assert_eq!(text.matches(from).count(), 1, "{from}");
         assert!(schema.refuses(&text.replace(from, to)).is_some(), "{to}");

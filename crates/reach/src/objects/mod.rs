@@ -178,12 +178,13 @@ impl Collector {
             Value::List(_) => true,
             _ => node.get("kind").is_none() && node.get("apiVersion").is_none(),
         };
-        // Values of a chart, a kustomization: folders hold such files beside manifests, and nobody applies them.
-        let of_kustomize = matches!(
+        // Values of a chart, a kustomization, a site file: folders hold such files beside manifests, and nobody applies
+        // them.
+        let of_tools = matches!(
             node.get("apiVersion").map(|version| &version.value),
-            Some(Value::Text(version)) if version.starts_with("kustomize.config.k8s.io/")
+            Some(Value::Text(version)) if version.starts_with("kustomize.config.k8s.io/") || version == "sekat.dev/v1"
         );
-        if of_kustomize || is_other && matches!(node.value, Value::List(_) | Value::Map(_)) {
+        if of_tools || is_other && matches!(node.value, Value::List(_) | Value::Map(_)) {
             *self.cluster.ignored.entry("no Kubernetes object".to_owned()).or_default() += 1;
             return;
         }

@@ -60,6 +60,7 @@ fn intent() -> Intent {
             name: "bank".to_owned(),
             cidrs: vec!["203.0.113.0/24".to_owned()],
             except: Vec::new(),
+            pods: Vec::new(),
             ports: vec![(Protocol::Tcp, 443)],
             clients: BTreeSet::from(["order".to_owned()]),
             classes: BTreeSet::new(),
@@ -204,8 +205,46 @@ fn workloads_are_found_by_namespace_and_labels() {
     let (verdict, found) = findings(&(pods().replace("app: order", "app: orders") + &exact()), &intent());
     assert_eq!(verdict, Verdict::Unknown);
     assert!(found.contains(&(ABSENT, "no workload of the manifests is `order`".to_owned())), "{found:#?}");
+    let mut elsewhere = intent();
+    elsewhere.workloads.push(Workload { ports: Vec::new(), ..workload("ops", Audience::Callers) });
+    let (_, found) = findings(&(pods() + &exact()), &elsewhere);
+    assert_eq!(
+        found,
+        [(ABSENT, "no workload of the manifests is `ops`".to_owned())],
+        "one without ports is missed too"
+    );
+    elsewhere.elsewhere.insert("ops".to_owned());
+    assert_eq!(findings(&(pods() + &exact()), &elsewhere).1, []);
+    elsewhere.elsewhere.insert("order".to_owned());
+    let (_, found) = findings(&(pods() + &exact()), &elsewhere);
+    assert_eq!(found, [(ABSENT, "`order` is in the manifests, and is said to run elsewhere".to_owned())]);
     let mut twice = intent();
     twice.workloads.push(Workload { place: place("shop", "edge"), ..workload("other", Audience::Public) });
     let (_, found) = findings(&(pods() + &exact()), &twice);
     assert!(found.iter().any(|(code, _)| *code == AMBIGUOUS), "{found:#?}");
+}
+
+#[test]
+fn pods_may_stand_for_what_is_outside() {
+    let mut staged = intent();
+    staged.externals[0].cidrs.clear();
+    staged.externals[0].pods.push(place("partners", "bank"));
+    let bank = |app: &str| namespace("partners", "") + &pod("partners", app, &format!("app: {app}"));
+    let to = "namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: partners}}";
+    let exact = exact()
+        .replace("ipBlock: {cidr: 203.0.113.0/24}", &format!("{to}, podSelector: {{matchLabels: {{app: bank}}}}"));
+    let (verdict, found) = findings(&(pods() + &bank("bank") + &exact), &staged);
+    assert_eq!((verdict, found), (Verdict::Allowed, vec![]));
+
+    let (_, found) = findings(&(pods() + &bank("till") + &exact), &staged);
+    assert!(found.contains(&(ABSENT, "no workload of the manifests stands for `bank`".to_owned())), "{found:#?}");
+    let wider = exact.replace(", podSelector: {matchLabels: {app: bank}}", "");
+    let (_, found) = findings(&(pods() + &bank("bank") + &pod("partners", "till", "app: till") + &wider), &staged);
+    assert!(found.iter().any(|(code, text)| *code == VIOLATED && text.contains("partners/till")), "{found:#?}");
+    let closed = exact.replace("app: bank", "app: till");
+    let (_, found) = findings(&(pods() + &bank("bank") + &closed), &staged);
+    assert!(found.iter().any(|(code, text)| *code == MISSING && text.contains("partners/bank")), "{found:#?}");
+    staged.externals[0].clients = BTreeSet::from(["edge".to_owned()]);
+    let (_, found) = findings(&(pods() + &bank("bank") + &exact), &staged);
+    assert!(found.iter().any(|(code, text)| *code == VIOLATED && text.contains("shop/order")), "{found:#?}");
 }
