@@ -22,6 +22,7 @@ pub(crate) mod fixture;
 mod foreign_type;
 mod listener;
 mod longrunning;
+mod max_bytes;
 mod may_hold;
 mod opaque;
 mod paging;
@@ -77,6 +78,7 @@ pub static ALL: &[Lint] = &[
     foreign_type::LINT,
     listener::LINT,
     deadline::LINT,
+    max_bytes::LINT,
 ];
 
 /// What to do about a leaf without a class.
