@@ -245,17 +245,29 @@ fn keep_meant(bundle: &Bundle, meant: &Meant) -> anyhow::Result<Option<String>> 
     Ok(Some(to))
 }
 
+/// What cargo says, as far as it matters here.
+#[derive(Deserialize)]
+struct Workspace {
+    workspace_root: String,
+    packages: Vec<Package>,
+}
+
+/// A crate of the workspace.
+#[derive(Deserialize)]
+struct Package {
+    manifest_path: PathBuf,
+}
+
 /// Copies what cargo says, and the manifests of the workspace's crates, which the layer reads again for their lines.
 fn keep_code(bundle: &Bundle, metadata: &str) -> anyhow::Result<()> {
-    let value: serde_json::Value = serde_json::from_str(metadata).context("cargo printed something else")?;
-    let root = value["workspace_root"].as_str().context("cargo names no workspace")?;
-    for package in value["packages"].as_array().into_iter().flatten() {
-        let path = Path::new(package["manifest_path"].as_str().unwrap_or_default());
-        let within = path.strip_prefix(root).ok().and_then(Path::to_str);
+    let Workspace { workspace_root: root, packages } =
+        serde_json::from_str(metadata).context("cargo printed something else")?;
+    for Package { manifest_path: path } in &packages {
+        let within = path.strip_prefix(&root).ok().and_then(Path::to_str);
         let within = within.with_context(|| format!("the crate {} lies outside of the workspace", path.display()))?;
         bundle.add_file(&format!("{CODE}/{within}"), path)?;
     }
-    Ok(bundle.add_bytes(METADATA, metadata.replace(root, WORKSPACE).as_bytes())?)
+    Ok(bundle.add_bytes(METADATA, metadata.replace(&root, WORKSPACE).as_bytes())?)
 }
 
 /// Copies a file or a folder.

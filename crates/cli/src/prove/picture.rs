@@ -96,7 +96,7 @@ mod tests {
     fn every_probe_that_was_refused_is_counted_and_no_other_check() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
         let meant = Meant::Contracts { root: &root, deployment: &Deployment::default() };
-        let (intent, findings) = check::run(&meant, None);
+        let (intent, findings) = check::run(&meant, None, None);
         assert_eq!(findings, []);
         let path = "/sekat.payment.v1.PaymentIntentService/CapturePaymentIntent";
         let probe = |caller: &str| format!("{caller} -> {path}");
