@@ -35,11 +35,30 @@ pub fn draft(report: &Report, found: &[FoundWorkload], to: &mut impl Write) -> i
     writeln!(to, "apiVersion: sekat.dev/v1\nkind: Policy\nclasses: {{}}\ndomains:")?;
     writeln!(to, "  # Which workload is whose nobody can observe: all are drafted into one.")?;
     writeln!(to, "  draft: {{trustDomain: {}, may: []}}", quoted(&trust_domain(report)))?;
-    let calls: Vec<&Edge> =
-        report.edges.iter().filter(|edge| edge.method.starts_with('/') && is_drafted(edge)).collect();
+    let forwarded = forwarded(report);
+    let is_drafted =
+        |edge: &&Edge| edge.method.starts_with('/') && is_drafted(edge) && !forwarded.contains(&call(edge));
+    let calls: Vec<&Edge> = report.edges.iter().filter(is_drafted).collect();
     services(&calls, found, to)?;
+    methods(&calls, to)?;
     edges(&calls, to)?;
-    rest(report, to)
+    let rest = report.edges.iter().filter(|edge| !is_drafted(edge));
+    for edge in rest {
+        let line = format!("{} -> {} {}", edge.caller, edge.callee, edge.method);
+        let why = if forwarded.contains(&call(edge)) { "forwarded to who serves it" } else { known(edge.evidence) };
+        writeln!(to, "# not drafted: {}, observed {} times; {why}", one_line(&line), edge.calls)?;
+    }
+    Ok(())
+}
+
+/// Who was called, and the method.
+fn call(edge: &Edge) -> (&str, &str) {
+    (name_of(&edge.callee), &edge.method)
+}
+
+/// Calls that their callee passes on: a proxy has the methods of others, and a policy names one server of each.
+fn forwarded(report: &Report) -> BTreeSet<(&str, &str)> {
+    report.edges.iter().map(|edge| (name_of(&edge.caller), edge.method.as_str())).collect()
 }
 
 /// Whether an edge can stand in a policy: its caller has a name, and the call got in.
@@ -82,10 +101,38 @@ fn services(calls: &[&Edge], found: &[FoundWorkload], to: &mut impl Write) -> io
         let ports = workload.map(|workload| workload.ports.as_slice()).unwrap_or_default();
         let ports: Vec<String> = ports.iter().map(|(name, number)| format!("{}: {number}", quoted(name))).collect();
         writeln!(to, "    ports: {{{}}}", ports.join(", "))?;
-        let services: Vec<String> = services.iter().map(|service| quoted(service)).collect();
+        let first = workload.and_then(|workload| Some((likely(&workload.ports)?, workload.ports.len())));
+        let served = |service: &&str| match first {
+            Some(((port, _), 2..)) => format!("{{service: {}, port: {}}}", quoted(service), quoted(port)),
+            _ => quoted(service),
+        };
+        if matches!(first, Some((_, 2..))) && !services.is_empty() {
+            writeln!(to, "    # At which of its ports it serves them nobody can observe: a likely one is drafted.")?;
+        }
+        let services: Vec<String> = services.iter().map(served).collect();
         writeln!(to, "    proto: [{}]", services.join(", "))?;
     }
     Ok(())
+}
+
+/// The first port whose name does not say that it is for the platform.
+fn likely(ports: &[(String, u16)]) -> Option<&(String, u16)> {
+    const PLATFORM: [&str; 5] = ["health", "metric", "probe", "admin", "debug"];
+    let is_for_calls = |(name, _): &&(String, u16)| !PLATFORM.iter().any(|word| name.contains(word));
+    ports.iter().find(is_for_calls).or(ports.first())
+}
+
+/// The methods, for meshes without contracts.
+fn methods(calls: &[&Edge], to: &mut impl Write) -> io::Result<()> {
+    let methods: BTreeSet<&str> = calls.iter().map(|edge| edge.method.trim_start_matches('/')).collect();
+    if methods.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        to,
+        "# What methods carry nobody can observe. State it, or name the contracts under `protos` instead.\nmethods:"
+    )?;
+    methods.into_iter().try_for_each(|method| writeln!(to, "  {}: {{request: [], response: []}}", quoted(method)))
 }
 
 /// One line a method, so that each has its own count beside it.
@@ -99,15 +146,6 @@ fn edges(calls: &[&Edge], to: &mut impl Write) -> io::Result<()> {
             writeln!(to, "  # {} of them were against the policy that was audited", edge.forbidden)?;
         }
         writeln!(to, "  - {{from: {from}, to: {callee}, methods: [{method}]}}")?;
-    }
-    Ok(())
-}
-
-/// What a person has to decide about: not drafted, but not hidden either.
-fn rest(report: &Report, to: &mut impl Write) -> io::Result<()> {
-    for edge in report.edges.iter().filter(|edge| !edge.method.starts_with('/') || !is_drafted(edge)) {
-        let line = format!("{} -> {} {}", edge.caller, edge.callee, edge.method);
-        writeln!(to, "# not drafted: {}, observed {} times; {}", one_line(&line), edge.calls, known(edge.evidence))?;
     }
     Ok(())
 }

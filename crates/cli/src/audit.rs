@@ -6,15 +6,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
+use sekat_audit::learn::FoundWorkload;
 use sekat_audit::source::jaeger::{self, Api, Query};
 use sekat_audit::source::{access, files, mesh};
 use sekat_audit::{Audit, Options, Report, Verdict, learn as drafting, shadow as shadowing};
+use sekat_policy::intent::Protocol;
 use sekat_policy::{Diagnostic, Intent};
+use sekat_reach::objects::{NamedPort, Workload};
 
 use crate::exit::{Exit, Usage};
 use crate::findings;
 use crate::layout::Layout;
 use crate::meant::Meant;
+use crate::reach::Manifests;
 use crate::story::Format;
 use crate::witness::CHAIN;
 
@@ -148,6 +152,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 pub(crate) struct LearnArgs {
     #[command(flatten)]
     reading: Reading,
+    /// Manifests of the mesh: they say where its workloads run, and how they are known.
+    #[command(flatten)]
+    manifests: Manifests,
 }
 
 /// Drafts a policy file, to standard output.
@@ -158,8 +165,31 @@ pub(crate) fn learn(args: &LearnArgs) -> anyhow::Result<Exit> {
     if !unread.is_empty() {
         return Ok(Exit::Malformed);
     }
-    drafting::draft(&report, &[], &mut io::stdout().lock())?;
+    let found = if args.manifests.is_empty() {
+        Vec::new()
+    } else {
+        let (analysis, unread) = args.manifests.analyse(&[])?;
+        findings::tell(&unread)?;
+        let Some(analysis) = analysis else { return Ok(Exit::Malformed) };
+        analysis.cluster().workloads.iter().map(found).collect()
+    };
+    drafting::draft(&report, &found, &mut io::stdout().lock())?;
     Ok(Exit::Holds)
+}
+
+/// A workload as a policy names it.
+fn found(workload: &Workload) -> FoundWorkload {
+    let port = |port: &NamedPort| {
+        let name = if port.name.is_empty() { format!("port-{}", port.number) } else { port.name.clone() };
+        (name, port.number)
+    };
+    FoundWorkload {
+        name: workload.name.clone(),
+        namespace: workload.namespace.clone(),
+        service_account: workload.service_account.clone(),
+        labels: workload.labels.known.clone(),
+        ports: workload.ports.iter().filter(|port| port.protocol == Protocol::Tcp).map(port).collect(),
+    }
 }
 
 /// Flags of `sekat shadow`.

@@ -114,6 +114,15 @@ fn traits(cluster: &Cluster, index: &Index<'_>, plans: &Plans<'_>) -> Vec<Traits
         })
         .collect();
     for service in cluster.services.iter().filter(|service| service.is_published) {
+        if service.selector.is_empty() {
+            // Somebody else states its endpoints: any pod may be one.
+            for (workload, traits) in cluster.workloads.iter().zip(&mut all) {
+                for port in &service.ports {
+                    traits.published = traits.published.union(&target(workload, port.protocol, &port.target));
+                }
+            }
+            continue;
+        }
         add(cluster, index, service, &mut all, |_| true, |traits| &mut traits.published);
     }
     let services: HashMap<(&str, &str), &Service> =

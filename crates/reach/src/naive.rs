@@ -144,7 +144,9 @@ fn published(cluster: &Cluster, pod: &Workload, port: (Protocol, u16)) -> bool {
         Target::Number(number) => (own.protocol, *number) == port,
         Target::Name(name) => own.protocol == port.0 && has(pod, name, port),
     };
-    let is_here = |one: &&Service| one.is_published && one.namespace == pod.namespace && !one.selector.is_empty();
-    let mut behind = cluster.services.iter().filter(is_here).filter(|one| one.selector.takes(&pod.labels) != No);
+    let may_be_behind = |one: &Service| {
+        one.selector.is_empty() || one.namespace == pod.namespace && one.selector.takes(&pod.labels) != No
+    };
+    let mut behind = cluster.services.iter().filter(|one| one.is_published && may_be_behind(one));
     behind.any(|one| one.ports.iter().any(is_target))
 }

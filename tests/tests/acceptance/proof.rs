@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use acceptance::Mesh;
 use acceptance::cli::{self, Ran, repository};
 use tempfile::TempDir;
 
@@ -105,4 +106,30 @@ fn what_is_compiled_is_fresh_until_somebody_changes_it() {
     let Ran { code, stderr, .. } = check();
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains(file.file_name().unwrap().to_str().unwrap()), "{stderr}");
+}
+
+/// A draft has everything that spans and manifests say; what a person has to add is told, and nothing else is wrong.
+#[test]
+fn a_draft_lacks_only_what_nobody_can_observe() {
+    let mesh = Mesh::shared();
+    let _paid = mesh.purchase();
+    let folder = tempfile::tempdir().unwrap();
+    let mut learn = cli::command();
+    learn.current_dir(repository()).arg("learn").arg(mesh.data().join("traces")).args(["-f", "deploy/kubernetes/base"]);
+    let Ran { code, stdout: draft, stderr } = cli::run(&mut learn);
+    assert_eq!(code, Some(0), "{stderr}");
+    let edges = draft.lines().filter(|line| line.starts_with("  - {from: ")).count();
+    assert!(
+        edges > 10 && draft.matches("  # observed ").count() == edges,
+        "each edge says how often it was seen: {draft}"
+    );
+    let payment = "selector: {\"app.kubernetes.io/name\": \"payment\"}\n    ports: {\"health\": 7080, \"mesh\": 7000}";
+    assert!(draft.contains(payment), "{draft}");
+    let path = folder.path().join("draft.yaml");
+    std::fs::write(&path, &draft).unwrap();
+    let Ran { stdout, stderr, .. } =
+        cli::run(cli::command().args(["check", "--format", "plain", "--policy"]).arg(path));
+    let only_in_spans = draft.matches("seen in spans only").count();
+    let empty = stdout.lines().filter(|line| line.contains("SK0302")).count();
+    assert_eq!((stdout.lines().count(), empty), (only_in_spans, only_in_spans), "{stdout}{stderr}");
 }

@@ -117,15 +117,16 @@ fn is_in(table: &[(&str, &[&str])], head: &Head) -> bool {
     table.iter().any(|(group, kinds)| *group == head.group && kinds.contains(&head.kind.as_str()))
 }
 
-pub(super) fn read(head: &Head, node: &Node, file: &str, cluster: &mut Cluster) {
+/// Takes an object; whether it may change who reaches whom.
+pub(super) fn read(head: &Head, node: &Node, file: &str, cluster: &mut Cluster) -> bool {
     let kind = if head.group.is_empty() { head.kind.clone() } else { format!("{} of {}", head.kind, head.group) };
     if is_in(&NARROWING, head) {
         *cluster.narrowing.entry(kind).or_default() += 1;
-        return;
+        return false;
     }
     if is_in(&HARMLESS, head) || HARMLESS_GROUPS.contains(&head.group.as_str()) {
         *cluster.ignored.entry(kind).or_default() += 1;
-        return;
+        return false;
     }
     let is_gateway = is_in(&GATEWAYS, head);
     let mut namespaces = Vec::new();
@@ -138,6 +139,7 @@ pub(super) fn read(head: &Head, node: &Node, file: &str, cluster: &mut Cluster) 
     }
     let effect = if is_gateway { Effect::Gateway } else { Effect::Policy };
     cluster.foreign.push(Foreign { kind, name: head.name.clone(), namespaces, effect, span: head.span.clone() });
+    true
 }
 
 /// The namespaces that references inside of an object name.

@@ -238,8 +238,13 @@ impl Collector {
             }
             (group, kind) => match workload::template(group, kind, node) {
                 Some(template) => self.pods.push(workload::read(head, node, template, file)?),
-                None if self.harmless.contains(kind) => *cluster.ignored.entry(kind.to_owned()).or_default() += 1,
-                None => foreign::read(head, node, file, cluster),
+                None if self.harmless.contains(kind) => {
+                    *cluster.ignored.entry(kind.to_owned()).or_default() += 1;
+                    return Ok(());
+                }
+                // Which of two counts makes no difference.
+                None if !foreign::read(head, node, file, cluster) => return Ok(()),
+                None => {}
             },
         }
         self.once(head)

@@ -344,6 +344,18 @@ fn what_is_wrong_is_said_with_its_line() {
     }
 }
 
+/// What cannot change who reaches whom may stand twice: folders of examples are full of it.
+#[test]
+fn harmless_objects_may_stand_twice() {
+    let twice = |kind: &str| {
+        let one = format!("---\napiVersion: monitoring.coreos.com/v1\nkind: {kind}\nmetadata: {{name: a}}\n");
+        one.clone() + &one
+    };
+    assert_eq!(analysis(&(pod("a", "b", "") + &twice("ServiceMonitor"))).cluster().workloads.len(), 1);
+    let foreign = twice("CiliumNetworkPolicy").replace("monitoring.coreos.com", "cilium.io");
+    assert_eq!(errors(&(pod("a", "b", "") + &foreign)).len(), 1, "what may change it may not");
+}
+
 /// Lists, also of one kind whose items do not repeat it, and files beside manifests.
 #[test]
 fn lists_are_read_item_by_item() {
@@ -373,6 +385,12 @@ fn other_ways_in_leave_open_what_they_may_open() {
         )
     };
     let published = analysis(&(three() + &closed + &service("NodePort")));
+    assert_eq!(conn(&published, ANYWHERE, DB), "No Connections | TCP 5432");
+    assert_eq!(conn(&published, WEB, DB), "No Connections");
+    // Whose endpoints somebody else states, whoever that is.
+    let unstated = service("NodePort").replace("selector: {app: db}, ", "");
+    assert_ne!(unstated, service("NodePort"), "{unstated}");
+    let published = analysis(&(three() + &closed + &unstated));
     assert_eq!(conn(&published, ANYWHERE, DB), "No Connections | TCP 5432");
     assert_eq!(conn(&published, WEB, DB), "No Connections");
     assert_eq!(conn(&analysis(&(three() + &closed + &service("ClusterIP"))), ANYWHERE, DB), "No Connections");
