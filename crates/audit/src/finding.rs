@@ -250,6 +250,16 @@ impl Findings {
         group.witnesses.truncate(WITNESSES);
     }
 
+    /// Takes back as many as something explains.
+    pub(crate) fn explain(&mut self, what: What, on: On, count: u64) {
+        if let Some(group) = self.groups.get_mut(&(what, on)) {
+            group.count = group.count.saturating_sub(count);
+            if group.count == 0 {
+                self.groups.remove(&(what, on));
+            }
+        }
+    }
+
     /// The findings, the worst first. Names of a claimed caller have that word in front.
     pub(crate) fn report(&self, names: &Names) -> Vec<Finding> {
         let finding = |(&(what, on), group): (&(What, On), &Group)| Finding {

@@ -22,6 +22,9 @@ pub struct Counters {
     pub spans_dropped: Option<u64>,
     /// How often which caller called which method.
     pub served: Vec<Count>,
+    /// Calls that were open when the counters were written, without a status: streams, which have an access record from
+    /// their first message on and a span when they end.
+    pub open: Vec<Count>,
 }
 
 /// How far the counters of a run reach.

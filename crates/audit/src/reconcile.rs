@@ -24,6 +24,11 @@ pub(crate) fn counters(tally: &mut Tally, plan: &Plan, names: &mut Names, inputs
         for interval in intervals {
             let Some(input) = inputs.get(interval.input) else { continue };
             end(tally, plan, callee, &interval, input);
+            for count in input.open.iter().filter(|_| input.run == Run::GoesOn) {
+                let (caller, method) = (names.number(&count.caller), names.number(&count.method));
+                let on = On { caller: caller_name(plan, caller), callee: plan.name(callee), method };
+                tally.findings.explain(What::RecordWithoutSpan, on, count.count);
+            }
             let window = window(input);
             let mut counted = Calls::new();
             for count in input.served.iter().filter(|count| count.count > 0) {

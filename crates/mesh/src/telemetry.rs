@@ -19,7 +19,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use serde::Serialize;
 
-use counters::{CallCount, Counters, RefusedConnections};
+use counters::{CallCount, Counters, OpenCalls, RefusedConnections};
 use export::Exporter;
 pub(crate) use export::Target;
 use recorder::{Beginning, Recorder};
@@ -64,6 +64,8 @@ struct Totals<'a> {
     spans_dropped: u64,
     refusals: u64,
     refused_connections: RefusedConnections,
+    /// Calls that were open when the counters were written.
+    open_calls: Vec<OpenCalls>,
 }
 
 impl Telemetry {
@@ -141,6 +143,7 @@ impl Telemetry {
             spans_dropped: self.recorder.dropped(),
             refusals: self.audit_sequence.load(Ordering::Relaxed),
             refused_connections: self.counters.refused_connections(),
+            open_calls: self.counters.open(),
         };
         let mut text = serde_json::to_string(&totals)?;
         text.push('\n');

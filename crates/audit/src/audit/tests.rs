@@ -343,7 +343,18 @@ fn access_records_and_spans_tell_of_the_same_calls() {
     assert_eq!(with(&[AccessRecord { method: LIST.to_owned(), ..record() }], &charge()), [What::ConflictingRecord]);
     let lost = AccessRecord { span_id: [8; 8], ..record() };
     assert_eq!(with(&[record(), lost.clone()], &charge()), [What::RecordWithoutSpan]);
-    let rogue = AccessRecord { caller: identity("showcase"), ..lost };
+    let open = |run, count| {
+        let count = Count { caller: lost.caller.clone(), method: lost.method.clone(), count, ..Count::default() };
+        codes(&audit_with(&charge(), Options::default(), |audit| {
+            audit.records_accesses("payment");
+            [record(), lost.clone()].iter().for_each(|record| audit.access(record));
+            audit.counters(Counters { run, open: vec![count], ..counted(1) });
+        }))
+    };
+    assert_eq!(open(Run::GoesOn, 1), [], "a stream that is open has no span yet");
+    assert_eq!(open(Run::GoesOn, 0), [What::RecordWithoutSpan]);
+    assert_eq!(open(Run::Ended, 1), [What::RecordWithoutSpan], "nothing is open after the end");
+    let rogue = AccessRecord { caller: identity("showcase"), ..lost.clone() };
     assert_eq!(with(&[record(), rogue], &charge()), [What::ForbiddenCall, What::RecordWithoutSpan]);
     assert_eq!(with(&[record(), AccessRecord { span_id: [0; 8], ..record() }], &charge()), [What::Sampled]);
     // A record names the caller that a span hides.

@@ -34,6 +34,22 @@ struct Totals {
     ended: bool,
     spans_dropped: u64,
     refusals: u64,
+    #[serde(default)]
+    open_calls: Vec<OpenCalls>,
+}
+
+/// Calls of one method that a peer had open.
+#[derive(Deserialize)]
+struct OpenCalls {
+    peer: String,
+    method: String,
+    count: u64,
+}
+
+impl OpenCalls {
+    fn count(self) -> Count {
+        Count { caller: self.peer, method: self.method, status: String::new(), count: self.count }
+    }
 }
 
 impl Totals {
@@ -107,6 +123,7 @@ pub fn counters(path: &Path) -> Result<Counters, Diagnostic> {
         refusals: Some(totals.refusals),
         spans_dropped: Some(totals.spans_dropped),
         served: Vec::new(),
+        open: totals.open_calls.into_iter().map(OpenCalls::count).collect(),
     };
     for (number, line) in lines {
         let line: Line = serde_json::from_str(line).map_err(|error| malformed(path, number, error.to_string()))?;

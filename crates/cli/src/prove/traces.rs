@@ -2,7 +2,6 @@
 
 use sekat_audit::{Finding, Report, Verdict, What};
 use sekat_evidence::{Check, Layer, LayerName};
-use sekat_policy::MethodKind;
 
 /// What the audit says of records rather than of spans.
 const OF_RECORDS: [What; 4] =
@@ -30,29 +29,9 @@ pub(super) fn layer(report: &Report) -> Layer {
     Layer::ran(LayerName::Traces, checks.collect())
 }
 
-/// Every chain of records that was read, and every finding of records. A stream is recorded before its first message and
-/// gets its span when it ends: its record has none while it is open.
+/// Every chain of records that was read, and every finding of records.
 pub(super) fn records(report: &Report, chains: Vec<Check>) -> Layer {
-    let mut found = findings(report, |what| OF_RECORDS.contains(&what));
-    let streams = [
-        &sekat_api_account::API,
-        &sekat_api_catalog::API,
-        &sekat_api_merchant::API,
-        &sekat_api_order::API,
-        &sekat_api_payment::API,
-    ];
-    let streams: Vec<&str> = streams
-        .iter()
-        .flat_map(|api| api.methods)
-        .filter(|method| method.kind == MethodKind::ServerStream)
-        .map(|method| method.path)
-        .collect();
-    for check in &mut found {
-        let is_stream = streams.iter().any(|path| check.subject.ends_with(path));
-        if is_stream && check.code.as_deref() == Some(What::RecordWithoutSpan.code()) {
-            *check = Check::holds(&check.subject, "recorded before the stream began; its span comes when it ends");
-        }
-    }
+    let found = findings(report, |what| OF_RECORDS.contains(&what));
     Layer::ran(LayerName::Records, chains.into_iter().chain(found).collect())
 }
 

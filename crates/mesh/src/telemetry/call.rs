@@ -71,6 +71,7 @@ pub(crate) struct Start {
 
 impl Call {
     pub(crate) fn begin(telemetry: &Arc<Telemetry>, start: Start) -> Self {
+        start.counters.begin(start.method_index);
         Self {
             telemetry: Arc::clone(telemetry),
             side: start.side,

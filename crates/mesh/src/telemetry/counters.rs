@@ -11,6 +11,8 @@ use tonic::Code;
 
 /// The number of gRPC status codes; `Code as usize` is below it.
 const CODES: usize = 17;
+/// Cells of a method: how often calls ended with each status, and how often calls began.
+const COLUMNS: usize = CODES + 1;
 /// Peers told apart; certificates bound them long before. Others are counted together as `_OTHER`.
 const PEERS: usize = 1_024;
 /// Stands for methods and peers that are not told apart.
@@ -41,6 +43,14 @@ pub struct CallCount {
     pub count: u64,
 }
 
+/// Calls of one method that a peer has open: streams, mostly. They have no span yet, which a lost span has not either.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct OpenCalls {
+    peer: String,
+    method: &'static str,
+    count: u64,
+}
+
 /// How many connections each listener refused, by the stable names of
 /// [`Rejection`](sekat_identity::Rejection::name), which are a closed set. Calls are not among them.
 pub type RefusedConnections = BTreeMap<&'static str, BTreeMap<&'static str, u64>>;
@@ -59,17 +69,26 @@ pub(crate) struct Counters {
 #[derive(Debug)]
 pub(crate) struct PeerCounters {
     methods: Arc<[&'static str]>,
-    /// One row of [`CODES`] per method and one more for other paths.
+    /// One row of [`COLUMNS`] per method and one more for other paths.
     cells: Box<[AtomicU64]>,
     /// Calls of this peer that are running, for its fair share.
     pub(crate) in_flight: AtomicUsize,
 }
 
 impl PeerCounters {
-    /// Counts one call of the method with this index; `None` is a path that no contract has.
+    /// Counts the beginning of a call of the method with this index; `None` is a path that no contract has.
+    pub(crate) fn begin(&self, method: Option<usize>) {
+        self.add(method, CODES);
+    }
+
+    /// Counts the end of one.
     pub(crate) fn count(&self, method: Option<usize>, code: Code) {
+        self.add(method, code as usize);
+    }
+
+    fn add(&self, method: Option<usize>, column: usize) {
         let row = method.unwrap_or(self.methods.len());
-        if let Some(cell) = self.cells.get(row * CODES + code as usize) {
+        if let Some(cell) = self.cells.get(row * COLUMNS + column) {
             cell.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -89,7 +108,7 @@ impl Counters {
         let known = peers.contains_key(&(direction, surface, peer.to_owned()));
         let peer = if known || peers.len() < PEERS { peer } else { OTHER };
         let counters = peers.entry((direction, surface, peer.to_owned())).or_insert_with(|| {
-            let cells = (0..(methods.len() + 1) * CODES).map(|_| AtomicU64::new(0)).collect();
+            let cells = (0..(methods.len() + 1) * COLUMNS).map(|_| AtomicU64::new(0)).collect();
             Arc::new(PeerCounters { methods: Arc::clone(methods), cells, in_flight: AtomicUsize::new(0) })
         });
         Arc::clone(counters)
@@ -111,17 +130,40 @@ impl Counters {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = Vec::new();
         for ((direction, _, peer), counters) in peers.iter() {
-            for (index, cell) in counters.cells.iter().enumerate() {
+            let cells = counters.cells.iter().enumerate().filter(|(index, _)| index % COLUMNS < CODES);
+            for (index, cell) in cells {
                 let count = cell.load(Ordering::Relaxed);
                 if count > 0 {
-                    let method = counters.methods.get(index / CODES).copied().unwrap_or(OTHER);
-                    let status = code_name(index % CODES);
+                    let method = counters.methods.get(index / COLUMNS).copied().unwrap_or(OTHER);
+                    let status = code_name(index % COLUMNS);
                     counts.push(CallCount { direction: *direction, peer: peer.clone(), method, status, count });
                 }
             }
         }
         counts.sort();
         counts
+    }
+}
+
+impl Counters {
+    /// The calls that peers have open here, sorted.
+    pub(crate) fn open(&self) -> Vec<OpenCalls> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = Vec::new();
+        for ((_, _, peer), counters) in peers.iter().filter(|((direction, ..), _)| *direction == Direction::Server) {
+            for (row, cells) in counters.cells.chunks(COLUMNS).enumerate() {
+                let Some((begun, ended)) = cells.split_last() else { continue };
+                // Ends first: a call that begins and ends in between is not open.
+                let ended: u64 = ended.iter().map(|cell| cell.load(Ordering::Acquire)).sum();
+                let count = begun.load(Ordering::Acquire).saturating_sub(ended);
+                if count > 0 {
+                    let method = counters.methods.get(row).copied().unwrap_or(OTHER);
+                    open.push(OpenCalls { peer: peer.clone(), method, count });
+                }
+            }
+        }
+        open.sort();
+        open
     }
 }
 
@@ -169,6 +211,21 @@ mod tests {
         peer.count(None, Code::PermissionDenied);
         let seen: Vec<_> = counters.snapshot().into_iter().map(|c| (c.method, c.status, c.count)).collect();
         assert_eq!(seen, [("/b", "OK", 2), ("_OTHER", "PERMISSION_DENIED", 1)]);
+    }
+
+    #[test]
+    fn a_call_is_open_until_it_ends() {
+        let counters = Counters::default();
+        let methods: Arc<[&'static str]> = Arc::from(["/a", "/b"]);
+        let peer = counters.peer(Direction::Server, "mesh", "spiffe://d/x", &methods);
+        (0..3).for_each(|_| peer.begin(Some(1)));
+        peer.count(Some(1), Code::Cancelled);
+        let open = |count| vec![OpenCalls { peer: "spiffe://d/x".to_owned(), method: "/b", count }];
+        assert_eq!(counters.open(), open(2));
+        peer.count(Some(1), Code::Ok);
+        assert_eq!(counters.open(), open(1));
+        peer.count(Some(1), Code::Ok);
+        assert_eq!((counters.open(), counters.snapshot().len()), (Vec::new(), 2));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use sekat_policy::{Diagnostic, Span};
 use sekat_yaml::Node;
 
 use super::{Head, labels, port, protocol};
+use crate::INVALID;
 use crate::addresses::Range;
 use crate::labels::{Labels, Open};
 
@@ -118,6 +119,13 @@ pub(super) fn read(head: &Head, node: &Node, template: Option<&Node>, file: &str
     Ok(Owned { workload, owner })
 }
 
+/// What Kubernetes takes as a container port's name: a service name of RFC 6335, section 5.1, in lower case.
+fn is_port_name(name: &str) -> bool {
+    let letters = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let hyphens = !name.starts_with('-') && !name.ends_with('-') && !name.contains("--");
+    (1..=15).contains(&name.len()) && letters && hyphens && name.bytes().any(|byte| byte.is_ascii_lowercase())
+}
+
 /// Ports of all containers; those that start first may go on running beside the others.
 fn ports(spec: &Node, file: &str) -> Result<Vec<NamedPort>, Diagnostic> {
     let mut ports = BTreeSet::new();
@@ -126,8 +134,15 @@ fn ports(spec: &Node, file: &str) -> Result<Vec<NamedPort>, Diagnostic> {
             for node in container.get("ports").map_or(Ok(&[][..]), |node| node.list(file))? {
                 let number = port(node.required(file, "containerPort")?, file)?;
                 let protocol = protocol(node.get("protocol"), file)?;
-                if let Some(name) = node.get("name") {
-                    ports.insert(NamedPort { name: name.text(file)?.to_owned(), protocol, number });
+                if let Some(node) = node.get("name") {
+                    let name = node.text(file)?.to_owned();
+                    if !is_port_name(&name) {
+                        let message = format!("`{name}` is no name of a port, and the API server refuses it");
+                        let help =
+                            "use at most 15 of a-z, 0-9 and single hyphens within, with a letter among them (RFC 6335)";
+                        return Err(Diagnostic::error(INVALID, node.span(file), message, help));
+                    }
+                    ports.insert(NamedPort { name, protocol, number });
                 }
             }
         }

@@ -338,10 +338,25 @@ fn what_is_wrong_is_said_with_its_line() {
         ("kind: List\napiVersion: v1\nitems: [{metadata: {name: a}}]\n".to_owned(), 3, "without `kind`"),
         ("a: [\n".to_owned(), 2, ""),
         (pod("a", "b", "") + &pod("a", "b", ""), 6, "stands twice"),
+        (port_called("much-longer-than-it-may"), 4, "no name of a port"),
+        (port_called("two--hyphens"), 4, "no name of a port"),
+        (port_called("80"), 4, "no name of a port"),
     ] {
         let found = errors(&text);
         assert!(found.iter().any(|one| one.span.line == line && one.message.contains(message)), "{text}\n{found:?}");
     }
+}
+
+fn port_called(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\n\
+         spec: {{containers: [{{name: b, ports: [{{name: '{name}', containerPort: 80}}]}}]}}\n"
+    )
+}
+
+#[test]
+fn names_of_ports_are_as_long_as_they_may_be() {
+    assert_eq!(analysis(&port_called("fifteen-letters")).cluster().workloads.len(), 1);
 }
 
 /// What cannot change who reaches whom may stand twice: folders of examples are full of it.
