@@ -1,7 +1,7 @@
 //! A contract tree as plain values: domains, workloads, services, messages, and what they state about themselves.
 //! It knows no protobuf library; what a contract leaves out is `None` here, and it is a lint's task to say so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sekat_policy::{ClassSet, DataClass, EndUserScope, Listener, Span};
 
@@ -280,13 +280,16 @@ impl Model {
 
     /// All rights to call. Callers and servers that the topology does not know are left out.
     pub fn edges(&self) -> impl Iterator<Item = Edge<'_>> {
-        self.methods().flat_map(move |(service, method)| {
-            let callee = service.policy.as_ref().and_then(|policy| self.workload(&policy.workload));
-            let callers = method.policy.iter().flat_map(|policy| &policy.callers);
-            callers.filter_map(move |caller| {
-                Some(Edge { caller: self.workload(caller)?, callee: callee?, service, method })
-            })
-        })
+        // The first of a name counts, as in `workload`.
+        let workloads: HashMap<_, _> = self.workloads.iter().rev().map(|it| (it.name.as_str(), it)).collect();
+        let named = |name: &String| workloads.get(name.as_str()).copied();
+        let mut edges = Vec::new();
+        for (service, method) in self.methods() {
+            let Some(callee) = service.policy.as_ref().and_then(|policy| named(&policy.workload)) else { continue };
+            let callers = method.policy.iter().flat_map(|policy| &policy.callers).filter_map(named);
+            edges.extend(callers.map(|caller| Edge { caller, callee, service, method }));
+        }
+        edges.into_iter()
     }
 
     /// The messages of the contracts themselves, without imported ones.

@@ -10,8 +10,11 @@ pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a s
 
 /// The closest of `known`, the first in order among equals.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / FAR).max(1);
-    let close = known.into_iter().map(|other| (distance(name, other), other));
+    let length = name.chars().count();
+    let limit = (length / FAR).max(1);
+    // As many letters have to be added or removed as one is longer than the other.
+    let similar = known.into_iter().filter(|other| length.abs_diff(other.chars().count()) <= limit);
+    let close = similar.map(|other| (distance(name, other), other));
     close.filter(|(distance, _)| *distance <= limit).min().map(|(_, other)| other)
 }
 

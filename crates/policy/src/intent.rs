@@ -2,7 +2,7 @@
 //! where. Contracts and policy files are read into it; compilers, analysers and audits start from it and from
 //! nothing else. It is plain values: where it came from is kept as places in files and is otherwise forgotten.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::Span;
@@ -306,10 +306,13 @@ impl Intent {
 
     /// Who connects to which port: all pairs of caller and (workload, port) that some edge needs, each once.
     pub fn connections(&self) -> BTreeSet<(&str, &str, &str)> {
+        // A mesh has thousands of edges. Where a path stands twice, the first method counts, as in `method`.
+        let methods: HashMap<&str, &Method> = self.methods.iter().rev().map(|it| (it.path.as_str(), it)).collect();
+        let callers: HashSet<&str> = self.workloads.iter().map(|workload| workload.name.as_str()).collect();
         let connection = |edge: &'_ Edge| {
-            let method = self.methods.iter().find(|method| method.path == edge.method)?;
-            let caller = self.workload(&edge.caller)?;
-            Some((caller.name.as_str(), method.workload.as_str(), method.port.as_str()))
+            let method = methods.get(edge.method.as_str())?;
+            let caller = callers.get(edge.caller.as_str())?;
+            Some((*caller, method.workload.as_str(), method.port.as_str()))
         };
         self.edges.iter().filter_map(connection).collect()
     }

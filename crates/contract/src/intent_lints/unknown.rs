@@ -1,6 +1,6 @@
 //! SK0311: whatever is named exists.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sekat_policy::intent::{Subject, Target};
 use sekat_policy::{Diagnostic, Intent, Span};
@@ -66,6 +66,8 @@ const SERVICE: &str = "service";
 /// The names that exist, by what they are names of.
 struct Known<'a> {
     names: BTreeMap<&'static str, BTreeSet<&'a str>>,
+    /// What was suggested for a name already: a name that does not exist may stand on thousands of edges.
+    suggested: HashMap<(&'static str, String), String>,
     findings: &'a mut Vec<Diagnostic>,
 }
 
@@ -80,13 +82,15 @@ impl<'a> Known<'a> {
             (SERVICE, services().collect()),
             ("service or store", services().chain(stores).collect()),
         ]);
-        Self { names, findings }
+        Self { names, suggested: HashMap::new(), findings }
     }
 
     fn one(&mut self, what: &'static str, name: &str, span: &Span) {
-        let known = || self.names.get(what).into_iter().flatten().copied();
         if !self.names.get(what).is_some_and(|names| names.contains(name)) {
-            let text = format!("there is no {what} `{name}`{}", did_you_mean(name, known()));
+            let known = self.names.get(what).into_iter().flatten().copied();
+            let suggested = self.suggested.entry((what, name.to_owned()));
+            let suggested = suggested.or_insert_with(|| did_you_mean(name, known));
+            let text = format!("there is no {what} `{name}`{suggested}");
             let help = format!("correct the name, or declare the {what}");
             self.findings.push(Diagnostic::error(LINT.code, span.clone(), text, help));
         }

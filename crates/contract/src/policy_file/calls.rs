@@ -23,6 +23,7 @@ const NAMED: usize = 3;
 
 pub(super) fn edges(reader: &mut Reader<'_>, node: Option<&Node>, intent: &Intent) -> Vec<Edge> {
     let served = Served::of(intent);
+    let servers: HashSet<&str> = names(&intent.workloads).collect();
     let (mut edges, mut known): (Vec<Edge>, HashSet<(String, String)>) = (Vec::new(), HashSet::new());
     for item in reader.items(node) {
         if !reader.is_section(item, &EDGE) {
@@ -33,7 +34,7 @@ pub(super) fn edges(reader: &mut Reader<'_>, node: Option<&Node>, intent: &Inten
         let methods = reader.required(item, "methods").map(|node| reader.texts(Some(node), values::method_pattern));
         let purpose = reader.checked(item.get("purpose"), values::any);
         let (Some(callers), Some(to), Some(methods)) = (callers, to, methods) else { continue };
-        if intent.workload(&to).is_none() {
+        if !servers.contains(to.as_str()) {
             let span = item.get("to").unwrap_or(item).span(reader.file);
             let message = format!("there is no service `{to}`{}", did_you_mean(&to, names(&intent.workloads)));
             reader.report(UNKNOWN, span, message, "name a service of `services`");

@@ -1,6 +1,6 @@
 //! What messages carry: by the classes that contracts state in options, and by the patterns of `fields` over those.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sekat_policy::intent::Classes;
 use sekat_policy::{DataClass, Intent, Span};
@@ -29,6 +29,11 @@ const ANYTHING: [&str; 5] = [
 /// The patterns, in their order: the first that matches a field counts.
 pub(super) struct Fields {
     patterns: Vec<Pattern>,
+    /// The first pattern of each name without a star, by its place: most patterns are names, and there are as many as
+    /// a mesh has messages.
+    names: HashMap<String, usize>,
+    /// The places of the patterns with stars.
+    globs: Vec<usize>,
     /// Fields that were found to be opaque already; each is reported once.
     reported: BTreeSet<String>,
 }
@@ -51,7 +56,15 @@ impl Fields {
             let classes = class_set(reader, Some(value), intent);
             patterns.push(Pattern { text: key.name.clone(), classes, span: key.span(reader.file) });
         }
-        Self { patterns, reported: BTreeSet::new() }
+        let (mut names, mut globs) = (HashMap::new(), Vec::new());
+        for (at, pattern) in patterns.iter().enumerate() {
+            if glob::is_pattern(&pattern.text) {
+                globs.push(at);
+            } else {
+                names.entry(pattern.text.clone()).or_insert(at);
+            }
+        }
+        Self { patterns, names, globs, reported: BTreeSet::new() }
     }
 
     /// Everything that a message can hold, its parts included.
@@ -136,29 +149,38 @@ impl Fields {
     /// What the first matching pattern says. A pattern that matches a message's name means all its fields.
     fn stated(&self, message: &Message, field: &str) -> Option<&Classes> {
         let full = format!("{}.{field}", message.name);
-        self.patterns.iter().find(|pattern| pattern.matches(&message.name, &full)).map(|pattern| &pattern.classes)
+        let named = [self.names.get(&message.name), self.names.get(&full)].into_iter().flatten().copied();
+        let mut globs = self.globs.iter().copied();
+        let globbed = globs.find(|at| self.patterns.get(*at).is_some_and(|it| it.matches(&message.name, &full)));
+        let first = named.chain(globbed).min()?;
+        self.patterns.get(first).map(|pattern| &pattern.classes)
     }
 
     /// Reports patterns that match no field of any message: most likely a class was meant to be where it is not.
     pub(super) fn report_unmatched(&self, reader: &mut Reader<'_>, models: &[Model]) {
         let messages = || models.iter().flat_map(|model| model.messages.values());
+        let mut known = HashSet::new();
+        let mut fields = Vec::new();
+        for message in messages() {
+            let extensions = message.extensible.then_some(EXTENSIONS);
+            for field in message.fields.iter().map(|field| field.name.as_str()).chain(extensions) {
+                let full = format!("{}.{field}", message.name);
+                known.extend([message.name.clone(), full.clone()]);
+                fields.push((message.name.as_str(), full));
+            }
+        }
+        let suggested: Vec<String> = messages()
+            .flat_map(|message| {
+                let fields = message.fields.iter().map(|field| format!("{}.{}", message.name, field.name));
+                fields.chain([message.name.clone()])
+            })
+            .collect();
         for pattern in &self.patterns {
-            let used = messages().any(|message| {
-                let mut names = message.fields.iter().map(|field| field.name.as_str());
-                let extensions = message.extensible.then_some(EXTENSIONS);
-                names
-                    .by_ref()
-                    .chain(extensions)
-                    .any(|field| pattern.matches(&message.name, &format!("{}.{field}", message.name)))
-            });
-            if !used {
-                let known: Vec<_> = messages()
-                    .flat_map(|message| {
-                        let fields = message.fields.iter().map(|field| format!("{}.{}", message.name, field.name));
-                        fields.chain([message.name.clone()])
-                    })
-                    .collect();
-                let near = did_you_mean(&pattern.text, known.iter().map(String::as_str));
+            let is_used = known.contains(&pattern.text)
+                || glob::is_pattern(&pattern.text)
+                    && fields.iter().any(|(message, full)| pattern.matches(message, full));
+            if !is_used {
+                let near = did_you_mean(&pattern.text, suggested.iter().map(String::as_str));
                 let message = format!("no message or field matches `{}`{near}", pattern.text);
                 reader.report(UNMATCHED, pattern.span.clone(), message, "correct it, or remove it");
             }

@@ -219,6 +219,24 @@ fn a_pattern_that_matches_nothing_is_found() {
 }
 
 #[test]
+fn of_patterns_that_match_the_first_counts_star_or_not() {
+    let (name, stars, message) = ("shop.v1.Receipt.blob", "\"shop.v1.Receipt.*\"", "shop.v1.Receipt");
+    for (first, second, expected) in [
+        (name, stars, &["payment.card", "user"][..]),
+        (stars, name, &["user"]),
+        (message, stars, &["user"]),
+        (stars, message, &["user"]),
+        (name, message, &["payment.card", "user"]),
+    ] {
+        let patterns = format!("{first}: user\n  {second}: payment.card");
+        let (intent, findings) = case(&[("shop.v1.Receipt.blob: []", &patterns)], &[]).read();
+        assert_eq!(findings, [], "{patterns}");
+        let pay = intent.method("/shop.v1.Shop/Pay").expect("a method");
+        assert_eq!(pay.response, set(expected), "{patterns}");
+    }
+}
+
+#[test]
 fn a_wildcard_grants_no_classified_method() {
     let (from, to) = ("\"shop.v1.Shop/List*\"]}", "\"shop.v1.Shop/List*\"]} # keep-cards");
     let all = case(&[(from, to)], &[]);
