@@ -105,6 +105,15 @@ const KUBERNETES_VALIDATE: Tool = Tool {
     proves: "Kubernetes knows every field of the deployment",
     variable: Some("SEKAT_KUBERNETES_VALIDATE"),
 };
+/// Another implementation of DSSE envelopes, and the cryptography that it leaves to others.
+const SECURESYSTEMSLIB: Tool = Tool {
+    name: "securesystemslib",
+    version: "1.6.0",
+    program: "securesystemslib/dsse.py",
+    installer: Installer::Pip("securesystemslib[crypto]"),
+    proves: "somebody else's tools verify our evidence, and ours theirs",
+    variable: Some("SEKAT_SECURESYSTEMSLIB"),
+};
 /// The proxy that reads the filters that are made for it.
 const ENVOY: Tool = Tool {
     name: "envoy",
@@ -145,8 +154,19 @@ const AXE: Tool = Tool {
 };
 
 /// All of them.
-pub(crate) const TOOLS: [&Tool; 10] =
-    [&CARGO_DENY, &BUF, &GRPCURL, &JAEGER, &KUSTOMIZE, &KUBERNETES_VALIDATE, &ENVOY, &CYCLONUS, &CHROMIUM, &AXE];
+pub(crate) const TOOLS: [&Tool; 11] = [
+    &CARGO_DENY,
+    &BUF,
+    &GRPCURL,
+    &JAEGER,
+    &KUSTOMIZE,
+    &KUBERNETES_VALIDATE,
+    &SECURESYSTEMSLIB,
+    &ENVOY,
+    &CYCLONUS,
+    &CHROMIUM,
+    &AXE,
+];
 
 /// Whether a tool can be had on this machine.
 pub(crate) enum Found {

@@ -63,6 +63,8 @@ enum Command {
     Prove(prove::Args),
     /// Checks evidence again: every byte, the signature, and that the verdict follows.
     Verify(prove::VerifyArgs),
+    /// Adds a signature to evidence that holds together.
+    Sign(prove::SignArgs),
     /// Takes spans over mutual TLS, keeps them in hash-chained segments with who sent them, and passes them on.
     Witness(witness::Args),
     /// Prints a completion script for a shell.
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         Command::Prove(args) => runtime().and_then(|runtime| runtime.block_on(prove::run(args))),
         Command::Witness(args) => runtime().and_then(|runtime| runtime.block_on(witness::run(args))),
         Command::Verify(args) => prove::verify(&args),
+        Command::Sign(args) => prove::sign(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sekat", &mut std::io::stdout());
             Ok(Exit::Holds)

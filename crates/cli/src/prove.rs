@@ -15,6 +15,7 @@ mod traces;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,15 +71,30 @@ pub(crate) struct VerifyArgs {
     /// The folder that `sekat prove` wrote.
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
-    /// The public key of the signer whom you trust, PEM. Without it, whose key it is stays for you to compare.
+    /// The public key of a signer whom you trust, PEM; may be given several times. Without it, whose key it is stays for you
+    /// to compare.
     #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    key: Vec<PathBuf>,
+    /// How many of these keys have to have signed.
+    #[arg(long, value_name = "N", default_value = "1")]
+    threshold: NonZeroUsize,
     /// Send the packets again too, which takes network namespaces.
     #[arg(long)]
     packets: bool,
     /// The bundle before this one, to check that this one names it.
     #[arg(long, value_name = "BUNDLE")]
     previous: Option<PathBuf>,
+}
+
+/// Flags of `sekat sign`.
+#[derive(clap::Args)]
+pub(crate) struct SignArgs {
+    /// The folder that `sekat prove` wrote.
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+    /// Your private key, PKCS#8 in PEM.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
 }
 
 /// What one run has found so far.
@@ -295,11 +311,12 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {
             format!("there is no evidence at {}: name the folder that `sekat prove` wrote", args.bundle.display());
         return Err(Usage(message).into());
     }
-    let key = match &args.key {
-        Some(path) => Some(PublicKey::open(path)?),
-        None => None,
-    };
-    let mut report = sekat_evidence::verify::verify(&args.bundle, key.as_ref(), args.previous.as_deref());
+    if args.threshold.get() > args.key.len().max(1) {
+        let message = format!("--threshold {} needs as many --key, and there are {}", args.threshold, args.key.len());
+        return Err(Usage(message).into());
+    }
+    let keys = args.key.iter().map(|path| PublicKey::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut report = sekat_evidence::verify::verify(&args.bundle, &keys, args.threshold, args.previous.as_deref());
     if report.findings.is_empty() {
         report.findings.extend(again(args, &report)?);
     }
@@ -313,10 +330,13 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<Exit> {
     }
     let again = if args.packets { "contracts, code, network and packets" } else { "contracts, code and network" };
     eprintln!("{again} were run again on the inputs in the bundle; the others are as the signer saw them");
-    if report.signer_trusted {
-        eprintln!("signed by {}, whom you trust", report.signer_fingerprint);
-    } else {
-        eprintln!("signed by {}: compare it with what the signer says, or give --key", report.signer_fingerprint);
+    let advice =
+        if report.signer_trusted { "whom you trust" } else { "compare it with what the signer says, or give --key" };
+    for signer in &report.signers {
+        eprintln!("signed by {signer}: {advice}");
+    }
+    if report.unknown_signatures > 0 {
+        eprintln!("{} signatures of other keys, which count for nothing", report.unknown_signatures);
     }
     println!("{}", report.verdict);
     Ok(exit(report.verdict))
@@ -358,6 +378,15 @@ fn again(args: &VerifyArgs, report: &sekat_evidence::verify::Report) -> anyhow::
         (!same).then(|| unfounded(format!("layers/{}.jsonl", layer.name), message))
     };
     Ok(layers.into_iter().filter_map(differs).collect())
+}
+
+/// Adds a signature to a bundle that holds together.
+pub(crate) fn sign(args: &SignArgs) -> anyhow::Result<Exit> {
+    let key = SigningKey::open(&args.key)?;
+    let fingerprint = key.public()?.fingerprint();
+    let added = sekat_evidence::sign(&args.bundle, &key)?;
+    eprintln!("{} by {fingerprint}", if added { "signed" } else { "signed already" });
+    Ok(Exit::Holds)
 }
 
 const fn exit(verdict: Verdict) -> Exit {

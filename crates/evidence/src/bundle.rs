@@ -3,14 +3,15 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use crate::dsse::Envelope;
 use crate::keys::SigningKey;
 use crate::layer::Layer;
-use crate::manifest::{self, ATTESTATION, MANIFEST};
+use crate::manifest::{self, ATTESTATION, MANIFEST, TEST_RESULT, UNLISTED};
 use crate::statement::{Facts, Statement};
-use crate::{EvidenceError, sha256};
+use crate::{EvidenceError, sha256, test_result, verify};
 
 /// The public key of the signer, for whoever has no other way to it.
 pub(crate) const SIGNER: &str = "signer.pem";
@@ -51,7 +52,7 @@ impl Bundle {
             let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-+".contains(letter);
             !part.is_empty() && !part.starts_with("..") && part.chars().all(allowed)
         };
-        if !path.split('/').all(plain) || [MANIFEST, ATTESTATION].contains(&path) {
+        if !path.split('/').all(plain) || UNLISTED.contains(&path) {
             return Err(EvidenceError::BadPath(path.to_owned()));
         }
         self.write(path, bytes)
@@ -84,13 +85,12 @@ impl Bundle {
             .map_err(|(path, source)| EvidenceError::File { path: self.root.join(path), source })?;
         let list = serde_json::to_vec(&entries)?;
         self.write(MANIFEST, &list)?;
-        let statement = serde_json::to_vec(&Statement::new(facts, layers, sha256(&list)))?;
-        let envelope = serde_json::to_vec(&Envelope::seal(&statement, key)?)?;
-        let unfinished = format!("{ATTESTATION}.unfinished");
-        self.write(&unfinished, &envelope)?;
-        let path = self.root.join(ATTESTATION);
-        fs::rename(self.root.join(unfinished), &path).map_err(|source| EvidenceError::File { path, source })?;
-        Ok(Sealed { digest: sha256(&envelope) })
+        let list = sha256(&list);
+        let result = serde_json::to_vec(&test_result::statement(facts, layers, &list))?;
+        replace(&self.root.join(TEST_RESULT), &serde_json::to_vec(&Envelope::seal(&result, key)?)?)?;
+        let statement = serde_json::to_vec(&Statement::new(facts, layers, list))?;
+        replace(&self.root.join(ATTESTATION), &serde_json::to_vec(&Envelope::seal(&statement, key)?)?)?;
+        Ok(Sealed { digest: sha256(&statement) })
     }
 
     fn write(&self, path: &str, bytes: &[u8]) -> Result<(), EvidenceError> {
@@ -105,6 +105,41 @@ impl Bundle {
         };
         write().map_err(|source| EvidenceError::File { path: path.clone(), source })
     }
+}
+
+/// Adds a signature to the statements of a bundle that holds together; false if the key has signed already. Whether the
+/// signer can stand behind what it says is for the signer to judge.
+///
+/// # Errors
+/// [`EvidenceError::Unsound`], or if the statements cannot be read or written.
+pub fn sign(root: &Path, key: &SigningKey) -> Result<bool, EvidenceError> {
+    if let Some(finding) = verify::verify(root, &[], NonZeroUsize::MIN, None).findings.first() {
+        return Err(EvidenceError::Unsound(finding.message.clone()));
+    }
+    let mut added = false;
+    // In the order of sealing: a bundle whose second statement has fewer signatures is not verified by more.
+    for name in [TEST_RESULT, ATTESTATION] {
+        let path = root.join(name);
+        let bytes = fs::read(&path).map_err(|source| EvidenceError::File { path: path.clone(), source })?;
+        let mut envelope = Envelope::from_json(&bytes)?;
+        if envelope.sign(key)? {
+            replace(&path, &serde_json::to_vec(&envelope)?)?;
+            added = true;
+        }
+    }
+    Ok(added)
+}
+
+/// Writes a file as a whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), EvidenceError> {
+    let unfinished = path.with_extension("unfinished");
+    let write = || {
+        let mut file = File::create(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    };
+    write().map_err(|source| EvidenceError::File { path: path.to_owned(), source })
 }
 
 /// Where the checks of a layer are.

@@ -25,6 +25,12 @@ pub enum EvidenceError {
     /// A file holds no key.
     #[error("{0} holds no Ed25519 key in PEM")]
     NotAKey(PathBuf),
+    /// What is to be signed is no envelope.
+    #[error("the signed statement cannot be read")]
+    NotAnEnvelope,
+    /// A bundle that does not hold together is not signed.
+    #[error("{0}: nobody signs a bundle that does not hold together")]
+    Unsound(String),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes for a key")]
     NoRandomness,

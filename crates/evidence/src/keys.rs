@@ -26,31 +26,33 @@ pub struct SigningKey(Ed25519KeyPair);
 pub struct PublicKey([u8; 32]);
 
 impl SigningKey {
+    /// Reads the key in `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or holds no Ed25519 key.
+    pub fn open(path: &Path) -> Result<Self, EvidenceError> {
+        let text = fs::read_to_string(path).map_err(|source| EvidenceError::File { path: path.to_owned(), source })?;
+        let der = from_pem(&text, "PRIVATE KEY");
+        let pair = der.and_then(|der| Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).ok());
+        pair.map(Self).ok_or_else(|| EvidenceError::NotAKey(path.to_owned()))
+    }
+
     /// Reads the key in `path`, or makes one there that only its owner can read.
     ///
     /// # Errors
     /// If the file cannot be read or written, or holds no Ed25519 key.
     pub fn open_or_create(path: &Path) -> Result<Self, EvidenceError> {
         let failed = |source| EvidenceError::File { path: path.to_owned(), source };
-        let der = match fs::read_to_string(path) {
-            Ok(text) => from_pem(&text, "PRIVATE KEY"),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
-                let made = made.map_err(|_| EvidenceError::NoRandomness)?;
-                if let Some(folder) = path.parent() {
-                    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-                }
-                let mut file =
-                    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-                file.write_all(to_pem(made.as_ref(), "PRIVATE KEY").as_bytes())
-                    .and_then(|()| file.sync_all())
-                    .map_err(failed)?;
-                Some(made.as_ref().to_vec())
+        if !path.try_exists().map_err(failed)? {
+            let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| EvidenceError::NoRandomness)?;
+            if let Some(folder) = path.parent() {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
             }
-            Err(error) => return Err(failed(error)),
-        };
-        let pair = der.and_then(|der| Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).ok());
-        pair.map(Self).ok_or_else(|| EvidenceError::NotAKey(path.to_owned()))
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+            let written = file.write_all(to_pem(made.as_ref(), "PRIVATE KEY").as_bytes());
+            written.and_then(|()| file.sync_all()).map_err(failed)?;
+        }
+        Self::open(path)
     }
 
     /// The other half.

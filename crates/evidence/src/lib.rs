@@ -11,9 +11,11 @@ mod manifest;
 mod picture;
 pub mod report;
 mod statement;
+mod test_result;
 pub mod verify;
 
-pub use crate::bundle::{Bundle, Sealed};
+pub use crate::bundle::{Bundle, Sealed, sign};
+pub use crate::dsse::{Envelope, Opened};
 pub use crate::error::EvidenceError;
 pub use crate::keys::{PublicKey, SigningKey};
 pub use crate::layer::{Check, Layer, LayerName, Verdict};

@@ -12,6 +12,10 @@ use crate::hex;
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The name of the signed statement.
 pub(crate) const ATTESTATION: &str = "attestation.dsse.json";
+/// The name of the same as a test result, for tools that know no other.
+pub(crate) const TEST_RESULT: &str = "test-result.dsse.json";
+/// What is no part of the list: the list itself, and what names it.
+pub(crate) const UNLISTED: [&str; 3] = [MANIFEST, ATTESTATION, TEST_RESULT];
 /// The most files of a bundle.
 const FILES: usize = 100_000;
 /// The most folders within folders.
@@ -32,7 +36,7 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
 }
 
-/// All files of a folder but the list itself and the statement, in the order of their paths; what is no file is an error
+/// All files of a folder but the list itself and the statements, in the order of their paths; what is no file is an error
 /// with its path.
 pub(crate) fn list(root: &Path) -> Result<Vec<Entry>, (String, io::Error)> {
     let mut entries = Vec::new();
@@ -52,7 +56,7 @@ pub(crate) fn list(root: &Path) -> Result<Vec<Entry>, (String, io::Error)> {
                 open.push((entry.path(), format!("{path}/"), depth + 1));
             } else if !kind.is_file() {
                 return Err(fail(other("neither a file nor a folder: evidence holds no links")));
-            } else if path != MANIFEST && path != ATTESTATION {
+            } else if !UNLISTED.contains(&path.as_str()) {
                 let (sha256, size) = digest(&entry.path()).map_err(fail)?;
                 entries.push(Entry { path, sha256, size });
             }

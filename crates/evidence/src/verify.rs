@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use sekat_policy::{Diagnostic, Span};
 
 use crate::bundle::{SIGNER, layer_path};
-use crate::dsse::Envelope;
+use crate::dsse::{Envelope, Opened};
 use crate::keys::PublicKey;
 use crate::layer::{Check, Layer, LayerName, Verdict};
-use crate::manifest::{self, ATTESTATION, Entry, MANIFEST};
-use crate::sha256;
+use crate::manifest::{self, ATTESTATION, Entry, MANIFEST, TEST_RESULT};
 use crate::statement::{Facts, PREDICATE, Result as Stated, STATEMENT, Statement};
+use crate::{sha256, test_result};
 
 /// A part of the bundle cannot be read, or is not what it should be.
 pub const MALFORMED: &str = "SK0800";
@@ -35,7 +36,7 @@ pub const UNREPEATED: &str = "SK0807";
 /// Every code with its rule.
 pub const CODES: [(&str, &str); 8] = [
     (MALFORMED, "Each part of a bundle can be read and is what it should be."),
-    (UNSIGNED, "The statement is signed by the key that is trusted."),
+    (UNSIGNED, "The statements are signed by as many of the trusted keys as have to."),
     (CHANGED, "Each file has the bytes that the signed list says."),
     (DROPPED, "Each file of the signed list is there."),
     (ADDED, "Each file is in the signed list."),
@@ -58,36 +59,48 @@ pub struct Report {
     pub layers: Vec<Layer>,
     /// What is stated besides; none if it is not signed.
     pub facts: Option<Facts>,
-    /// The fingerprint of the key that signed, or that was tried.
-    pub signer_fingerprint: String,
-    /// Whether that key came from whoever asks, rather than from the bundle itself.
+    /// The fingerprints of the keys that signed, each once; none if it is not signed.
+    pub signers: Vec<String>,
+    /// Whether these keys came from whoever asks, rather than from the bundle itself.
     pub signer_trusted: bool,
+    /// How many signatures are of other keys. Nobody has checked them, and they count for nothing.
+    pub unknown_signatures: usize,
     /// What is wrong with the bundle.
     pub findings: Vec<Diagnostic>,
 }
 
-/// Checks the bundle in `root`. Without a key that is `trusted`, the one in the bundle is taken: then somebody else could
-/// have made all of it. `previous` is the bundle that it has to name.
+/// Checks the bundle in `root`, which at least `threshold` of the keys that are `trusted` have to have signed. Without any,
+/// the one in the bundle is taken: then somebody else could have made all of it. `previous` is the bundle that it has to
+/// name.
 #[must_use]
-pub fn verify(root: &Path, trusted: Option<&PublicKey>, previous: Option<&Path>) -> Report {
+pub fn verify(root: &Path, trusted: &[PublicKey], threshold: NonZeroUsize, previous: Option<&Path>) -> Report {
     let mut report = Report {
         verdict: Verdict::Unknown,
         layers: Vec::new(),
         facts: None,
-        signer_fingerprint: String::new(),
-        signer_trusted: trusted.is_some(),
+        signers: Vec::new(),
+        signer_trusted: !trusted.is_empty(),
+        unknown_signatures: 0,
         findings: Vec::new(),
     };
-    let check = Checking { root, findings: &mut report.findings };
-    if let Some((facts, layers, fingerprint)) = check.run(trusted, previous) {
-        report.facts = Some(facts);
-        report.layers = layers;
-        report.signer_fingerprint = fingerprint;
+    let mut check = Checking { root, findings: &mut report.findings };
+    if let Some(checked) = check.run(trusted, threshold, previous) {
+        report.signers = checked.opened.signers.iter().map(PublicKey::fingerprint).collect();
+        report.unknown_signatures = checked.opened.unknown;
+        report.facts = Some(checked.statement.predicate.facts);
+        report.layers = checked.layers;
     }
     if report.findings.is_empty() {
         report.verdict = Verdict::of(&report.layers);
     }
     report
+}
+
+/// What a bundle says.
+struct Checked {
+    opened: Opened,
+    statement: Statement,
+    layers: Vec<Layer>,
 }
 
 struct Checking<'a> {
@@ -96,60 +109,65 @@ struct Checking<'a> {
 }
 
 impl Checking<'_> {
-    fn run(mut self, trusted: Option<&PublicKey>, previous: Option<&Path>) -> Option<(Facts, Vec<Layer>, String)> {
+    fn run(&mut self, trusted: &[PublicKey], threshold: NonZeroUsize, previous: Option<&Path>) -> Option<Checked> {
         let signer = self.read(SIGNER, PART)?;
         let own = std::str::from_utf8(&signer).ok().and_then(PublicKey::from_pem);
-        let Some(key) = trusted.or(own.as_ref()) else {
+        let keys: Vec<PublicKey> = if trusted.is_empty() { own.into_iter().collect() } else { trusted.to_vec() };
+        if keys.is_empty() {
             self.find(MALFORMED, SIGNER, "holds no Ed25519 key in PEM", "give the signer's key");
             return None;
-        };
-        let statement = self.statement(key)?;
-        self.files(&statement)?;
+        }
+        let opened = self.open(ATTESTATION, &keys, threshold)?;
+        let statement: Statement = self.parse(ATTESTATION, &opened.payload)?;
+        if statement.kind != STATEMENT || statement.predicate_type != PREDICATE {
+            let help = "verify it with the tool that made it";
+            self.find(MALFORMED, ATTESTATION, "the statement is of another kind", help);
+            return None;
+        }
+        let list = self.files(&statement)?;
         let layers = self.layers(&statement);
+        let result = self.open(TEST_RESULT, &keys, threshold)?;
+        let expected = serde_json::to_vec(&test_result::statement(&statement.predicate.facts, &layers, &list)).ok();
+        if expected.as_ref() != Some(&result.payload) {
+            let why = "says something else than the checks of the layers";
+            self.find(UNFOUNDED, TEST_RESULT, why, "the signer has to explain this");
+        }
         if let Some(previous) = previous {
             self.chain(&statement.predicate.facts, previous);
         }
-        Some((statement.predicate.facts, layers, key.fingerprint()))
+        Some(Checked { opened, statement, layers })
     }
 
-    /// The statement, parsed from the bytes whose signature holds.
-    fn statement(&mut self, key: &PublicKey) -> Option<Statement> {
-        let bytes = self.read(ATTESTATION, PART)?;
-        let envelope: Envelope = self.parse(ATTESTATION, &bytes)?;
-        let payload = match envelope.open(key) {
-            Ok(payload) => payload,
+    /// What an envelope holds, if enough of the keys signed it.
+    fn open(&mut self, path: &str, keys: &[PublicKey], threshold: NonZeroUsize) -> Option<Opened> {
+        let bytes = self.read(path, PART)?;
+        let envelope: Envelope = self.parse(path, &bytes)?;
+        let opened = match envelope.open(keys, threshold) {
+            Ok(opened) => opened,
             Err(why) => {
+                let keys: Vec<String> = keys.iter().map(PublicKey::fingerprint).collect();
                 let help = format!(
-                    "the key is {}; somebody changed the statement, or somebody else signed it",
-                    key.fingerprint()
+                    "the keys are {}; somebody changed the statement, or somebody else signed it",
+                    keys.join(", ")
                 );
-                self.find(UNSIGNED, ATTESTATION, why, &help);
+                self.find(UNSIGNED, path, &why, &help);
                 return None;
             }
         };
         // What the signature does not cover has one spelling.
-        if serde_json::to_vec(&envelope).ok().as_ref() != Some(&bytes) || !envelope.is_canonical(key, &payload) {
-            self.find(CHANGED, ATTESTATION, "the envelope is spelt otherwise than it was written", "take the original");
+        if serde_json::to_vec(&envelope).ok().as_ref() != Some(&bytes) || !envelope.is_canonical(&opened) {
+            self.find(CHANGED, path, "the envelope is spelt otherwise than it was written", "take the original");
             return None;
         }
-        let statement: Statement = self.parse(ATTESTATION, &payload)?;
-        if statement.kind != STATEMENT || statement.predicate_type != PREDICATE {
-            self.find(
-                MALFORMED,
-                ATTESTATION,
-                "the statement is of another kind",
-                "verify it with the tool that made it",
-            );
-            return None;
-        }
-        Some(statement)
+        Some(opened)
     }
 
-    /// The signed list against the files that are there.
-    fn files(&mut self, statement: &Statement) -> Option<()> {
+    /// The signed list against the files that are there, and its digest.
+    fn files(&mut self, statement: &Statement) -> Option<String> {
         let list = self.read(MANIFEST, PART)?;
+        let digest = sha256(&list);
         let stated = statement.subject.iter().find(|subject| subject.name == MANIFEST);
-        if stated.and_then(|subject| subject.digest.get("sha256")) != Some(&sha256(&list)) {
+        if stated.and_then(|subject| subject.digest.get("sha256")) != Some(&digest) {
             self.find(CHANGED, MANIFEST, "is not the list that was signed", "take the original");
             return None;
         }
@@ -174,7 +192,7 @@ impl Checking<'_> {
         for path in there.into_keys() {
             self.find(ADDED, path, "is not in the signed list", "take it away");
         }
-        Some(())
+        Some(digest)
     }
 
     /// The layers out of their files, and whether the statement says of them what they come to.
@@ -215,7 +233,11 @@ impl Checking<'_> {
     }
 
     fn chain(&mut self, facts: &Facts, previous: &Path) {
-        let digest = fs::read(previous.join(ATTESTATION)).map(|bytes| sha256(&bytes));
+        // The statement and not its envelope, to which others may add their signatures later.
+        let digest = fs::read(previous.join(ATTESTATION)).and_then(|bytes| {
+            let payload = Envelope::from_json(&bytes).ok().and_then(|envelope| envelope.payload());
+            payload.map(|payload| sha256(&payload)).ok_or_else(|| std::io::Error::other("holds no statement"))
+        });
         match (digest, &facts.previous) {
             (Ok(digest), Some(named)) if digest == *named => {}
             (Ok(_), Some(_)) => {

@@ -25,6 +25,7 @@ fn help_and_mistakes_are_told_as_reviewed() {
         &["audit", "--help"],
         &["prove", "--help"],
         &["verify", "--help"],
+        &["sign", "--help"],
         &["witness", "--help"],
         &[],
         &["sell"],
