@@ -6,7 +6,7 @@ use sekat_policy::{Diagnostic, Intent, Span};
 
 use crate::Compiled;
 use crate::attempt::{Attempt, Verdict};
-use crate::meant::{arrives, leaves, meant};
+use crate::meant::Meant;
 use crate::read;
 use crate::world::World;
 
@@ -39,13 +39,14 @@ fn compare(intent: &Intent, compiled: &Compiled) -> (Vec<Diagnostic>, Asked) {
     let world = World::of(intent, sight);
     let mut differences = Differences::new();
     let mut asked = Asked::default();
+    let meant = Meant::of(intent, sight);
     for attempt in world.attempts(intent) {
-        let wanted = meant(intent, sight, &attempt);
+        let wanted = meant.passes(&attempt);
         *(if wanted { &mut asked.meant } else { &mut asked.not_meant }) += 1;
         note(&mut differences, &attempt, "", reader.judge(&attempt), wanted);
         if let Some([callee, caller]) = reader.ends(&attempt) {
-            note(&mut differences, &attempt, " where it arrives", callee, arrives(intent, sight, &attempt));
-            note(&mut differences, &attempt, " where it leaves", caller, leaves(intent, &attempt));
+            note(&mut differences, &attempt, " where it arrives", callee, meant.arrives(&attempt));
+            note(&mut differences, &attempt, " where it leaves", caller, meant.leaves(&attempt));
         }
     }
     let target = compiled.target.name();

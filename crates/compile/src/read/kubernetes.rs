@@ -15,7 +15,8 @@ use crate::read::selector::Selector;
 /// All policies of a cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Policies {
-    policies: Vec<Policy>,
+    /// By namespace: a policy selects pods of its own only.
+    policies: BTreeMap<String, Vec<Policy>>,
 }
 
 #[derive(Debug)]
@@ -72,11 +73,13 @@ pub(crate) enum Direction {
 
 impl Policies {
     pub(crate) fn read(objects: &[Cursor<'_>], sink: &mut Sink) -> Self {
-        let mut policies = Vec::new();
+        let mut policies: BTreeMap<String, Vec<Policy>> = BTreeMap::new();
         for object in objects {
             let read =
                 if object.kind() == "NetworkPolicy" { Policy::read(*object) } else { Err(object.unknown_kind()) };
-            policies.extend(sink.keep(read));
+            if let Some(policy) = sink.keep(read) {
+                policies.entry(policy.namespace.clone()).or_default().push(policy);
+            }
         }
         Self { policies }
     }
@@ -91,7 +94,7 @@ impl Policies {
         if subject.kind != Kind::Pod {
             return side;
         }
-        for policy in &self.policies {
+        for policy in self.policies.get(&subject.namespace).into_iter().flatten() {
             let rules = match direction {
                 Direction::Ingress => &policy.ingress,
                 Direction::Egress => &policy.egress,
