@@ -158,27 +158,30 @@ fn forged_with_the_signers_key(world: &World) {
     replace(&bundle.join("manifest.json"), &entry(&before), &entry(&after));
     let forged_list = fs::read(bundle.join("manifest.json")).unwrap();
 
-    let path = bundle.join("attestation.dsse.json");
-    let mut envelope: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let statement = BASE64.decode(envelope["payload"].as_str().unwrap()).unwrap();
-    let statement = String::from_utf8(statement).unwrap().replace(&sha256(&list), &sha256(&forged_list));
-    let kind = envelope["payloadType"].as_str().unwrap();
-    let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
     let key = fs::read_to_string(world.mesh.data().join("evidence/signing.key")).unwrap();
     let key: String = key.lines().filter(|line| !line.starts_with("-----")).collect();
     let key = ring::signature::Ed25519KeyPair::from_pkcs8_maybe_unchecked(&BASE64.decode(key).unwrap()).unwrap();
-    envelope["signatures"][0]["sig"] = BASE64.encode(key.sign(signed.as_bytes())).into();
-    envelope["payload"] = BASE64.encode(&statement).into();
-    let before = fs::read_to_string(&path).unwrap();
-    let old: serde_json::Value = serde_json::from_str(&before).unwrap();
-    // In the order of keys that it was written in.
-    let text = before
-        .replace(old["payload"].as_str().unwrap(), envelope["payload"].as_str().unwrap())
-        .replace(old["signatures"][0]["sig"].as_str().unwrap(), envelope["signatures"][0]["sig"].as_str().unwrap());
-    fs::write(&path, text).unwrap();
+    for statement in ["attestation.dsse.json", "test-result.dsse.json"] {
+        sign_again(&bundle.join(statement), &sha256(&list), &sha256(&forged_list), &key);
+    }
     let Ran { code, stdout, stderr } = verify(&bundle);
     assert_eq!((code, stdout.trim()), (Some(3), "VIOLATED"), "{stderr}");
     assert!(stderr.contains("SK0807") && stderr.contains("layers/network.jsonl"), "{stderr}");
+}
+
+/// Replaces a digest in a statement and signs it anew, as whoever holds the key can (DSSE, its signature definition).
+fn sign_again(path: &Path, old_digest: &str, new_digest: &str, key: &ring::signature::Ed25519KeyPair) {
+    let before = fs::read_to_string(path).unwrap();
+    let old: serde_json::Value = serde_json::from_str(&before).unwrap();
+    let (payload, sig) = (old["payload"].as_str().unwrap(), old["signatures"][0]["sig"].as_str().unwrap());
+    let statement = String::from_utf8(BASE64.decode(payload).unwrap()).unwrap();
+    let forged = statement.replace(old_digest, new_digest);
+    assert_ne!(statement, forged, "{} names the list", path.display());
+    let kind = old["payloadType"].as_str().unwrap();
+    let signed = format!("DSSEv1 {} {kind} {} {forged}", kind.len(), forged.len());
+    // In the order of keys that it was written in.
+    let text = before.replace(payload, &BASE64.encode(&forged));
+    fs::write(path, text.replace(sig, &BASE64.encode(key.sign(signed.as_bytes())))).unwrap();
 }
 
 /// A policy that lets everybody into commerce.
