@@ -3,15 +3,16 @@
 
 mod forward;
 
+use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anstream::eprintln;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -40,6 +41,8 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 const MESSAGE_BYTES: usize = 16 << 20;
 /// Connections at once; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 1024;
+/// After a connection could not be taken: too many open files are not fewer a microsecond later.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// For one handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// For connections to end, and for what is to be passed on, once it is to stop.
@@ -71,6 +74,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut stop = crate::up::Stop::listen()?;
     let source = Source::open(&args.identity).await.context("the identity cannot be used")?;
+    let _lock = lock(&args.out)?;
     let writer = Writer::open(&args.out, CHAIN).context("the chain cannot be continued: move it away, and keep it")?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("{} cannot be listened on: choose another", args.listen))?;
@@ -94,8 +98,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
             () = stop.requested() => break,
             () = &mut stdin_ends => break,
         };
-        // A connection that broke before it was taken is its client's affair.
-        let Ok((stream, address)) = accepted else { continue };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                eprintln!("a connection could not be taken: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
         let (tls, witness, drained) = (tls.clone(), Arc::clone(&witness), drained.clone());
         connections.spawn(async move {
             if let Err(rejection) = serve(tls, stream, witness, drained).await {
@@ -117,8 +127,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(Exit::Holds)
 }
 
+/// Held by the kernel for as long as this process lives: two writers would break the chain of each other.
+fn lock(out: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
+    let path = out.join("witness.lock");
+    let file = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another witness writes into {}: choose another --out", out.display()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{} cannot be locked", path.display())),
+    }
+}
+
 /// Where the chain stands: whoever keeps this sees later whether its end was cut off.
-fn tell(out: &std::path::Path, head: Head) {
+fn tell(out: &Path, head: Head) {
     let hash: String = head.hash.iter().map(|byte| format!("{byte:02x}")).collect();
     eprintln!("{}: {} records, head {hash}", out.display(), head.records);
 }

@@ -31,6 +31,12 @@ async fn what_a_witness_wrote_is_bound_to_certificates_and_cannot_be_changed() {
     let address = mesh.running().witness.unwrap().strip_prefix("https://").unwrap().to_owned();
     let (showcase, witness) = (Identity::read(&mesh.identity("showcase")), mesh.data().join("witness"));
 
+    let second = cli::run(
+        cli::command().arg("witness").arg("--identity").arg(mesh.identity("witness")).arg("--out").arg(&witness),
+    );
+    assert_eq!(second.code, Some(1));
+    assert!(second.stderr.contains("another witness writes into"), "{}", second.stderr);
+
     let stranger = CertificateAuthority::new(mesh.authority("commerce").trust_domain()).unwrap();
     handshake(&address, tls(None)).await.unwrap_err();
     handshake(&address, tls(Some(&mint(&stranger, "commerce", "payment", |_| {})))).await.unwrap_err();
