@@ -23,7 +23,7 @@ A code never changes its meaning. Errors fail a check, warnings do not. The form
 ";
 
 /// Headings of the index, each with the first code below it.
-const HEADINGS: [(&str, &str); 10] = [
+const HEADINGS: [(&str, &str); 11] = [
     ("SK0000", "Contracts"),
     ("SK0100", "Changes of contracts"),
     ("SK0200", "YAML"),
@@ -34,6 +34,7 @@ const HEADINGS: [(&str, &str); 10] = [
     ("SK0500", "Manifests"),
     ("SK0600", "Traces, counters and access records"),
     ("SK0700", "Packets"),
+    ("SK0800", "Evidence"),
 ];
 
 /// Everything about codes and pages that does not hold.
