@@ -61,9 +61,14 @@ fn forwarded(report: &Report) -> BTreeSet<(&str, &str)> {
     report.edges.iter().map(|edge| (name_of(&edge.caller), edge.method.as_str())).collect()
 }
 
-/// Whether an edge can stand in a policy: its caller has a name, and the call got in.
+/// Services that any server of gRPC may have beside its own, and that no policy gives to one of them.
+const OF_EVERYBODY: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];
+
+/// Whether an edge can stand in a policy: its caller has a name, the call got in, and one server has the method.
 fn is_drafted(edge: &Edge) -> bool {
-    edge.allowed + edge.forbidden > 0 && !matches!(edge.evidence, Evidence::Nobody | Evidence::Public)
+    let is_of_everybody = OF_EVERYBODY.iter().any(|service| edge.method.starts_with(service));
+    let is_known = !matches!(edge.evidence, Evidence::Nobody | Evidence::Public);
+    edge.allowed + edge.forbidden > 0 && is_known && !is_of_everybody
 }
 
 /// That of the first caller that is known by its SPIFFE ID.
